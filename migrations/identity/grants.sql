@@ -1,0 +1,6 @@
+grant usage on schema identity to {{app}}, {{auditor}};
+grant select on all tables in schema identity to {{app}};
+-- The auditor sees accounts, not the means to become one.
+grant select (id, email, role, token_version, disabled_at, created_at) on identity.accounts to {{auditor}};
+grant insert, update on identity.accounts, identity.api_keys, identity.signing_keys to {{app}};
+grant insert, update, delete on identity.refresh_tokens, identity.password_resets to {{app}};

@@ -1,0 +1,166 @@
+import { creditsOperatorRoutes, creditsRoutes } from './credits/index.ts';
+import {
+  acceptTokens,
+  createAuthenticator,
+  createTokens,
+  findAccount,
+  type IdentityDeps,
+  identityOperatorRoutes,
+  identityPages,
+  identityRoutes,
+  openKeyRing,
+  sessionReaper,
+} from './identity/index.ts';
+import {
+  checkoutRoutes,
+  omiseRail,
+  type PaymentsDeps,
+  paymentsOperatorRoutes,
+  paymentsRoutes,
+  paymentsWorkers,
+  watchCapabilities,
+  webhookRoutes,
+} from './payments/index.ts';
+import { auditSealer, createAlarm } from './platform/audit-log.ts';
+import type { Config } from './platform/config.ts';
+import type { Database } from './platform/database/clients.ts';
+import { createFeed } from './platform/delivery/feed.ts';
+import { type Crew, createCrew, type Worker } from './platform/delivery/worker.ts';
+import { createEgress } from './platform/egress.ts';
+import { keyReaper } from './platform/http/idempotency.ts';
+import { createCursors } from './platform/http/lists.ts';
+import { describeApi, docsRoutes } from './platform/http/openapi.ts';
+import { type App, createServer } from './platform/http/server.ts';
+import type { Log } from './platform/log.ts';
+import { createMetrics } from './platform/metrics.ts';
+import { operationsRoutes } from './platform/operations.ts';
+import { createVault } from './platform/secrets.ts';
+import {
+  dispatcher,
+  executorRoutes,
+  rememberDefinitions,
+  runExpirer,
+  type WorkflowsDeps,
+  workflowsOperatorRoutes,
+  workflowsRoutes,
+} from './workflows/index.ts';
+
+/** The whole of Farebox, not yet listening: two servers and the background work. */
+export interface Farebox {
+  /** For customers. */
+  front: App;
+  /** For operators and machines of the house. */
+  internal: App;
+  workers: Worker[];
+  crew: Crew;
+  /** Ends what streams and what calls out. */
+  close(): Promise<void>;
+}
+
+/** Where the process is on its way out: `draining` still answers, `closing` sends new requests elsewhere. */
+export interface Lifecycle {
+  phase: 'serving' | 'draining' | 'closing';
+}
+
+/** The composition root: the only place that knows all contexts. */
+export async function buildApp(config: Config, database: Database, log: Log, lifecycle: Lifecycle): Promise<Farebox> {
+  const { db, sql } = database;
+  const publicUrl = config.PUBLIC_URL;
+  const vault = createVault(config.ENCRYPTION_KEYS);
+  const metrics = createMetrics();
+  const crew = createCrew({ log, metrics });
+  const alarm = createAlarm(db, log, metrics);
+  const cursors = createCursors(vault.derive('cursors'));
+  const feed = createFeed(sql, { log, metrics });
+  const egress = createEgress(config.EGRESS_ALLOW);
+
+  const keys = await openKeyRing(db, vault);
+  const tokens = createTokens(keys, publicUrl);
+  const authenticator = createAuthenticator(db);
+  const sessions = { tokens, accessTtlS: config.ACCESS_TOKEN_TTL_S, refreshTtlS: config.REFRESH_TOKEN_TTL_S };
+  const loginsPerMinute = Math.ceil(config.RATE_AUTH_PER_MIN / 3);
+  const identity: IdentityDeps = {
+    db,
+    vault,
+    cursors,
+    keys,
+    authenticator,
+    alarm,
+    sessions,
+    loginsPerMinute,
+    publicUrl,
+  };
+
+  const rail = omiseRail(config, { log, metrics });
+  const { livemode, CURRENCY: currency } = config;
+  const webhookUrl = `${publicUrl}/v1/webhooks/omise`;
+  const capabilities = watchCapabilities(rail, { livemode, currency, apiVersion: '2019-05-29', webhookUrl }, log);
+  await capabilities.refresh();
+  const payments: PaymentsDeps = {
+    ...{ db, vault, cursors, rail, capabilities, metrics, alarm, log, publicUrl, livemode },
+    deadlineMs: config.OMISE_DEADLINE_MS,
+    maxPending: config.MAX_PENDING_PURCHASES,
+    returnOrigins: [new URL(publicUrl).origin, ...config.RETURN_ORIGINS],
+    wakePoller: () => crew.wake('attempt-poll'),
+  };
+
+  const definitions = rememberDefinitions(db);
+  const wakeDispatcher = () => crew.wake('dispatch');
+  const workflows: WorkflowsDeps = { db, sql, vault, cursors, definitions, feed, metrics, wakeDispatcher };
+
+  const server = async (title: string) => {
+    const app = await createServer({
+      ...{ log, metrics, publicUrl, authenticate: authenticator.authenticate },
+      trustProxy: config.TRUST_PROXY,
+      limits: {
+        auth: config.RATE_AUTH_PER_MIN,
+        money: config.RATE_MONEY_PER_MIN,
+        read: config.RATE_READ_PER_MIN,
+        webhook: config.RATE_WEBHOOK_PER_MIN,
+      },
+      isClosing: () => lifecycle.phase === 'closing',
+    });
+    await describeApi(app, { title, publicUrl });
+    await acceptTokens(app as never, keys, publicUrl);
+    return app;
+  };
+
+  const front = await server('Farebox');
+  identityRoutes(front, identity);
+  await identityPages(front, identity);
+  creditsRoutes(front, { db, sql, cursors });
+  paymentsRoutes(front, payments);
+  await checkoutRoutes(front, { ...payments, feed });
+  await webhookRoutes(front, {
+    db,
+    alarm,
+    livemode,
+    secrets: config.OMISE_WEBHOOK_SECRETS,
+    wakeInbox: () => crew.wake('webhook-inbox'),
+  });
+  workflowsRoutes(front, workflows);
+  executorRoutes(front, { db, feed, metrics, alarm, verifyCallback: tokens.verifyCallback });
+  await docsRoutes(front, 'Farebox API');
+
+  const internal = await server('Farebox, internal');
+  const accountExists: Parameters<typeof creditsOperatorRoutes>[1]['accountExists'] = async (tx, id) =>
+    (await findAccount(tx, id)) !== undefined;
+  identityOperatorRoutes(internal, identity);
+  creditsOperatorRoutes(internal, { db, sql, vault, cursors, accountExists });
+  paymentsOperatorRoutes(internal, { ...payments, currency });
+  workflowsOperatorRoutes(internal, { ...workflows, egress });
+  operationsRoutes(internal, { database, metrics, isDraining: () => lifecycle.phase !== 'serving' });
+  await docsRoutes(internal, 'Farebox internal API');
+
+  const workers = [
+    ...[keys.worker, sessionReaper(db), keyReaper(db), auditSealer(db)],
+    ...paymentsWorkers({ ...payments, capabilities }),
+    ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
+  ];
+  const close = async () => {
+    feed.stop();
+    rail.close();
+    await egress.close();
+  };
+  return { front, internal, workers, crew, close };
+}

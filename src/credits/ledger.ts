@@ -1,0 +1,159 @@
+import { and, eq } from 'drizzle-orm';
+import type { Db, Sql, Tx } from '../platform/database/clients.ts';
+import { runHot, runIn, type Statement } from '../platform/database/statement.ts';
+import { transfers } from './tables.ts';
+
+/**
+ * The ledger's verbs: calls of the functions of schema `credits`, which alone can write there. Amounts are credits,
+ * positive unless said otherwise. A cause (`ref`) moves money once, for ever.
+ */
+
+export interface Balances {
+  available: bigint;
+  held: bigint;
+  debt: bigint;
+}
+
+/** What caused a move: the row that says why, by type and uuid. */
+export interface Cause {
+  type: string;
+  id: string;
+}
+
+/** On everything but `posted` nothing has moved; balances are those after the call. */
+export interface Outcome extends Balances {
+  result: 'posted' | 'replay' | 'conflict' | 'insufficient' | 'exceeded' | 'busy';
+  transferId: string | null;
+  seq: bigint;
+}
+
+export type Inflow = 'purchase' | 'grant' | 'return' | 'adjust' | 'clawback';
+
+type Args<T extends unknown[]> = T & readonly (string | bigint | null)[];
+
+const outcome = (rows: Record<string, unknown>[]): Outcome => {
+  const row = rows[0];
+  if (!row) throw new Error('a ledger verb answered nothing');
+  return {
+    result: row['result'] as Outcome['result'],
+    transferId: row['transfer_id'] as string | null,
+    seq: BigInt(row['seq'] as bigint),
+    available: BigInt(row['available'] as bigint),
+    held: BigInt(row['held'] as bigint),
+    debt: BigInt(row['debt'] as bigint),
+  };
+};
+
+const verb = <T extends unknown[]>(text: string): Statement<Args<T>, Outcome> => ({ text, parse: outcome });
+
+const postVerb = verb<[string, string, bigint, string, string, string | null, string | null]>(
+  'select * from credits.post($1::uuid, $2, $3::bigint, $4, $5::uuid, $6::uuid, $7)',
+);
+const holdVerb = verb<[string, string, bigint, string, string, string | null, string, string]>(
+  'select * from credits.hold($1::uuid, $2::uuid, $3::bigint, $4, $5::uuid, $6::text::timestamptz, $7, $8::uuid)',
+);
+const captureVerb = verb<[string, string, bigint, string, string]>(
+  'select * from credits.capture($1::uuid, $2::uuid, $3::bigint, $4, $5::uuid)',
+);
+const releaseVerb = verb<[string, string, bigint, string, string]>(
+  'select * from credits.release($1::uuid, $2::uuid, $3::bigint, $4, $5::uuid)',
+);
+
+/** Books an inflow or a correction; `adjust` may be negative. posted | replay | conflict | insufficient. */
+export const post = (
+  tx: Tx,
+  kind: Inflow,
+  accountId: string,
+  amount: bigint,
+  cause: Cause,
+  more: { parentId?: string; memo?: string } = {},
+): Promise<Outcome> =>
+  runIn(tx, postVerb, [accountId, kind, amount, cause.type, cause.id, more.parentId ?? null, more.memo ?? null]);
+
+/** Sets credits aside under a purpose. posted | replay | conflict | insufficient. */
+export const hold = (
+  tx: Tx,
+  accountId: string,
+  holdId: string,
+  amount: bigint,
+  purpose: Cause,
+  cause: Cause,
+  expiresAt: Date | null = null,
+): Promise<Outcome> =>
+  runIn(tx, holdVerb, [
+    accountId,
+    holdId,
+    amount,
+    purpose.type,
+    purpose.id,
+    expiresAt?.toISOString() ?? null,
+    cause.type,
+    cause.id,
+  ]);
+
+/** Takes all or part of a hold. posted | replay | conflict | exceeded. */
+export const capture = (tx: Tx, accountId: string, holdId: string, amount: bigint, cause: Cause): Promise<Outcome> =>
+  runIn(tx, captureVerb, [accountId, holdId, amount, cause.type, cause.id]);
+
+/** Gives all or part of a hold back. posted | replay | conflict | exceeded. */
+export const release = (tx: Tx, accountId: string, holdId: string, amount: bigint, cause: Cause): Promise<Outcome> =>
+  runIn(tx, releaseVerb, [accountId, holdId, amount, cause.type, cause.id]);
+
+/** One spend of a batch; `runId` is its cause. */
+export interface Spend {
+  accountId: string;
+  amount: bigint;
+  runId: string;
+}
+
+const spendBatchVerb: Statement<[string[], bigint[], string[]], Outcome[]> = {
+  text: 'select * from credits.spend_batch($1::uuid[], $2::bigint[], $3::uuid[]) order by n',
+  parse: (rows) => rows.map((row) => outcome([row])),
+};
+
+/**
+ * Many spends in one commit, accepted exactly as one by one in this order would be; outcomes in the same order.
+ * An account that another transaction holds is not waited for: `busy`.
+ */
+export const spendBatch = (sql: Sql, spends: Spend[]): Promise<Outcome[]> =>
+  runHot(sql, spendBatchVerb, [
+    spends.map((s) => s.accountId),
+    spends.map((s) => s.amount),
+    spends.map((s) => s.runId),
+  ]);
+
+const balanceVerb: Statement<[string], Balances> = {
+  text: 'select available, held, debt from credits.accounts where account_id = $1::uuid',
+  parse: ([row]) => ({
+    available: BigInt((row?.['available'] as bigint) ?? 0),
+    held: BigInt((row?.['held'] as bigint) ?? 0),
+    debt: BigInt((row?.['debt'] as bigint) ?? 0),
+  }),
+};
+
+/** Balances of an account; zeros before its first inflow. */
+export const balanceOf = (sql: Sql, accountId: string): Promise<Balances> => runHot(sql, balanceVerb, [accountId]);
+
+/** Balances as they were right after the spend of a run; `undefined` when there was none. */
+export async function spendOf(db: Db, accountId: string, runId: string): Promise<Balances | undefined> {
+  const [row] = await db
+    .select({ available: transfers.availableAfter, held: transfers.heldAfter, debt: transfers.debtAfter })
+    .from(transfers)
+    .where(isSpendOf(accountId, runId));
+  return row;
+}
+
+/** Gives credits of a run's spend back, once. posted | replay | conflict. */
+export async function returnSpend(tx: Tx, accountId: string, runId: string, amount: bigint): Promise<Outcome> {
+  const [spend] = await tx.select({ id: transfers.id }).from(transfers).where(isSpendOf(accountId, runId));
+  if (!spend) throw new Error('nothing was spent for this run');
+  return post(tx, 'return', accountId, amount, { type: 'run', id: runId }, { parentId: spend.id });
+}
+
+const isSpendOf = (accountId: string, runId: string) =>
+  and(
+    eq(transfers.accountId, accountId),
+    eq(transfers.refType, 'run'),
+    eq(transfers.refId, runId),
+    eq(transfers.kind, 'spend'),
+  );

@@ -1,0 +1,140 @@
+import { html, type Markup } from '../../platform/http/html.ts';
+import type { Method } from '../capability.ts';
+import type { PurchaseView } from '../purchases/read.ts';
+
+/** The checkout page: what it is for, how much, what to do now, what happens next. Every state has its own words. */
+
+export interface Checkout extends PurchaseView {
+  /** Methods that can be chosen here; empty when one was chosen already. */
+  methods: Exclude<Method, 'card'>[];
+}
+
+export const methodNames: Record<Method, string> = {
+  promptpay: 'PromptPay QR code',
+  card: 'Card',
+  truemoney: 'TrueMoney Wallet',
+  mobile_banking_scb: 'SCB Easy',
+  mobile_banking_kbank: 'K PLUS',
+  mobile_banking_bay: 'KMA (Krungsri)',
+  mobile_banking_bbl: 'Bualuang mBanking',
+  mobile_banking_ktb: 'Krungthai NEXT',
+};
+
+/** `฿500.00` */
+export function money(minor: bigint, currency: string): string {
+  const format = new Intl.NumberFormat('en-US', { style: 'currency', currency, currencyDisplay: 'narrowSymbol' });
+  const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
+  return format.format(Number(minor) / 10 ** digits);
+}
+
+const count = (credits: bigint) =>
+  `${new Intl.NumberFormat('en-US').format(credits)} ${credits === 1n ? 'credit' : 'credits'}`;
+
+export function checkoutPage(view: Checkout): Markup {
+  const { purchase } = view;
+  return html`
+    <h1>${purchase.packageName}: ${count(purchase.credits)}</h1>
+    <p class="amount">${money(purchase.price, purchase.currency)}</p>
+    <div id="live" aria-live="polite" data-state="${purchase.state}">${stateOf(view)}</div>
+    <footer>
+      <p>Purchase <span class="mono" title="${purchase.id}">${purchase.id.slice(-12)}</span>${purchase.livemode ? '' : ' · test mode, no real money'}</p>
+    </footer>`;
+}
+
+/** The part of the page that changes while it is open. */
+function stateOf(view: Checkout): Markup {
+  const { purchase, attempt } = view;
+  switch (purchase.state) {
+    case 'completed':
+      return done(view);
+    case 'failed':
+      return status(
+        'bad',
+        'Payment failed',
+        `${sentence(purchase.failureMessage) ?? 'The payment did not go through.'} Nothing was charged. Start a new purchase to try again.`,
+      );
+    case 'expired':
+      return status(
+        'wait',
+        'No longer open',
+        'This purchase was not paid in time. If you have paid after all, the credits will still arrive. Otherwise start a new one.',
+      );
+    case 'cancelled':
+      return status('wait', 'Cancelled', 'This purchase was cancelled, and nothing is owed.');
+    case 'review':
+      return status(
+        'wait',
+        'Being checked',
+        'Your payment arrived, but not as expected. A person is looking at it; you need not do anything.',
+      );
+    case 'pending':
+      if (attempt?.state === 'creating')
+        return status('wait', 'Preparing your payment', 'This takes a few seconds. The page goes on by itself.');
+      if (attempt?.qrUri) return scan(view);
+      if (attempt?.authorizeUri) return goOn(attempt.authorizeUri, attempt.method as Method);
+      if (attempt?.state === 'pending')
+        return status(
+          'wait',
+          'Waiting for the payment',
+          'We are being told as soon as it arrives. The page goes on by itself.',
+        );
+      return choose(view);
+  }
+}
+
+const status = (tone: 'good' | 'bad' | 'wait', headline: string, text: string) =>
+  html`<p class="status ${tone}"><span><strong>${headline}.</strong> ${text}</span></p>`;
+
+const sentence = (text: string | null) =>
+  text ? `${text[0]?.toUpperCase()}${text.slice(1).replace(/\.$/, '')}.` : null;
+
+function done({ purchase }: Checkout): Markup {
+  return html`
+    ${status('good', 'Paid', `${count(purchase.credits)} have been added to the account.`)}
+    ${purchase.returnUri ? html`<p><a class="button" href="${purchase.returnUri}" rel="noreferrer">Continue</a></p>` : html`<p class="soft">You can close this page.</p>`}`;
+}
+
+function scan(view: Checkout): Markup {
+  const { purchase, attempt } = view;
+  return html`
+    <p>Scan this code with your banking app and confirm the payment.</p>
+    <div class="qr"><img src="/checkout/${purchase.pageToken}/qr" width="256" height="256" alt="PromptPay QR code for ${money(purchase.price, purchase.currency)}"></div>
+    ${status('wait', 'Waiting for the payment', 'The page tells you as soon as it arrives.')}
+    <p><a class="button quiet" href="/checkout/${purchase.pageToken}/qr" download="promptpay">Save the code</a></p>
+    <p class="soft">On this phone? Save the code and open it in your banking app.</p>
+    ${left(attempt?.expiresAt ?? purchase.expiresAt)}`;
+}
+
+const goOn = (uri: string, method: Method) => html`
+  <p>You finish the payment at ${methodNames[method]}.</p>
+  <p><a class="button" href="${uri}" rel="noreferrer">Continue to ${methodNames[method]}</a></p>
+  ${status('wait', 'Waiting for the payment', 'Come back here afterwards; the page tells you when it has arrived.')}`;
+
+function choose({ purchase, methods, attempt }: Checkout): Markup {
+  if (methods.length === 0)
+    return status('bad', 'Not possible at the moment', 'No way to pay is available for this amount. Try again later.');
+  const failed = attempt?.state === 'failed' || attempt?.state === 'expired';
+  return html`
+    ${failed ? status('bad', 'That did not work', `${sentence(attempt.failureMessage) ?? 'The payment did not go through.'} Nothing was charged.`) : null}
+    <h2>How do you want to pay?</h2>
+    ${methods.map((method) =>
+      method === 'truemoney'
+        ? html`<form method="post" action="/checkout/${purchase.pageToken}/pay">
+            <label for="phone">Phone number of the TrueMoney Wallet</label>
+            <input id="phone" name="phone_number" inputmode="tel" autocomplete="tel-national" pattern="0[0-9]{9}" required aria-describedby="phone-hint">
+            <p class="soft" id="phone-hint">0 and nine digits</p>
+            <button name="method" value="truemoney">${methodNames[method]}</button></form>`
+        : html`<form method="post" action="/checkout/${purchase.pageToken}/pay">
+            <button name="method" value="${method}"${method === 'promptpay' ? '' : html` class="quiet"`}>${methodNames[method]}</button></form>`,
+    )}
+    ${left(purchase.expiresAt)}`;
+}
+
+/** In words, and exact on hover. It never says that a charge is dead: only the provider can. */
+function left(until: Date): Markup {
+  const minutes = Math.max(0, Math.round((until.getTime() - Date.now()) / 60_000));
+  const words =
+    minutes >= 120 ? `${Math.round(minutes / 60)} hours` : minutes === 1 ? '1 minute' : `${minutes} minutes`;
+  const text = minutes === 0 ? 'The time for this payment is running out.' : `${words} left`;
+  return html`<p class="soft"><time datetime="${until.toISOString()}" title="${until.toUTCString()}" data-left>${text}</time></p>`;
+}

@@ -1,0 +1,43 @@
+import { eq } from 'drizzle-orm';
+import { Problem, retryLater } from '../../platform/http/problem.ts';
+import { charges, purchases } from '../tables.ts';
+import { move } from './apply.ts';
+import { liveAttempt } from './charge.ts';
+import { type ConvergeDeps, converge, settleCharge } from './converge.ts';
+import { note, type Purchase } from './history.ts';
+
+/**
+ * Cancels an unpaid purchase. What the provider could still be paid for is ended there first; whether it was paid a
+ * moment before, the provider decides, and then the purchase is completed instead (409).
+ */
+export async function cancelPurchase(deps: ConvergeDeps, purchase: Purchase): Promise<void> {
+  if (purchase.state === 'cancelled') return;
+  if (purchase.state !== 'pending')
+    throw new Problem('conflict', `The purchase is ${purchase.state}.`, { extra: { status: purchase.state } });
+  await endAtProvider(deps, purchase);
+  await deps.db.transaction(async (tx) => {
+    const [locked] = await tx.select().from(purchases).where(eq(purchases.id, purchase.id)).for('update');
+    if (!locked) throw new Problem('not_found');
+    if (locked.state === 'completed' || locked.state === 'review') {
+      throw new Problem('conflict', `The purchase is ${locked.state}.`, { extra: { status: locked.state } });
+    }
+    if (await liveAttempt(tx, purchase.id)) throw retryLater('provider_unavailable', 5);
+    await move(tx, locked, 'cancelled', {});
+    await note(tx, purchase.id, { actor: `account:${purchase.accountId}`, what: 'purchase_cancelled' });
+  });
+  deps.metrics.purchases.inc({ state: 'cancelled' });
+}
+
+async function endAtProvider(deps: ConvergeDeps, purchase: Purchase): Promise<void> {
+  const open = await deps.db.select().from(charges).where(eq(charges.purchaseId, purchase.id));
+  for (const attempt of open) {
+    if (attempt.state === 'creating') throw retryLater('request_in_flight', 5);
+    if (attempt.state !== 'pending' || attempt.chargeId === null) continue;
+    const answer = await deps.rail.expire(attempt.chargeId);
+    if (answer.outcome === 'ok') await settleCharge(deps, answer.value, `account:${purchase.accountId}`);
+    // Refused: it is over already, one way or the other. Unknown: reading it back tells.
+    else if ((await converge(deps, attempt.chargeId, `account:${purchase.accountId}`)).result === 'retry') {
+      throw retryLater('provider_unavailable', 5);
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import { and, eq, isNull, sql } from 'drizzle-orm';
+import { post } from '../../credits/index.ts';
+import type { Tx } from '../../platform/database/clients.ts';
+import { Problem } from '../../platform/http/problem.ts';
+import { claims, differences, purchases } from '../tables.ts';
+import { move } from './apply.ts';
+import { note, type Purchase } from './history.ts';
+
+/** Ends the review of a purchase by an operator's decision: its credits are granted whole, or it has failed. */
+export async function resolveReview(
+  tx: Tx,
+  purchaseId: string,
+  decision: { outcome: 'complete' | 'reject'; reason: string; operatorId: string },
+): Promise<Purchase> {
+  const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, purchaseId)).for('update');
+  if (!purchase) throw new Problem('not_found');
+  if (purchase.state !== 'review') throw new Problem('conflict', `The purchase is ${purchase.state}, not in review.`);
+  const actor = `account:${decision.operatorId}` as const;
+  await note(tx, purchase.id, {
+    actor,
+    what: decision.outcome === 'complete' ? 'review_completed' : 'review_rejected',
+    detail: { reason: decision.reason },
+  });
+  await closeDifferences(tx, eq(differences.purchaseId, purchase.id));
+  if (decision.outcome === 'reject') {
+    return move(tx, purchase, 'failed', { failureCode: 'rejected_in_review', failureMessage: decision.reason });
+  }
+  await tx.insert(claims).values({
+    rail: 'operator',
+    reference: purchase.id,
+    purchaseId: purchase.id,
+    amount: purchase.price,
+    currency: purchase.currency,
+  });
+  const outcome = await post(tx, 'purchase', purchase.accountId, purchase.credits, {
+    type: 'purchase',
+    id: purchase.id,
+  });
+  if (outcome.result !== 'posted') throw new Error(`the credit of a purchase was ${outcome.result}`);
+  return move(tx, purchase, 'completed', {});
+}
+
+/** Marks differences as dealt with; resolves to how many were open. */
+export async function closeDifferences(tx: Tx, which: ReturnType<typeof eq> | ReturnType<typeof and>): Promise<number> {
+  const closed = await tx
+    .update(differences)
+    .set({ resolvedAt: sql`now()` })
+    .where(and(which, isNull(differences.resolvedAt)))
+    .returning({ kind: differences.kind });
+  return closed.length;
+}

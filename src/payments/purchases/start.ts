@@ -1,0 +1,141 @@
+import { and, eq, sql } from 'drizzle-orm';
+import type { Tx } from '../../platform/database/clients.ts';
+import { type Keyed, rememberKey, takeKey } from '../../platform/http/idempotency.ts';
+import { invalidField, Problem, retryLater } from '../../platform/http/problem.ts';
+import { newId } from '../../platform/ids.ts';
+import { newToken, type Vault } from '../../platform/secrets.ts';
+import type { Capabilities } from '../capability.ts';
+import { findPackage } from '../packages.ts';
+import type { ChargeMethod } from '../rails/rail.ts';
+import { purchases } from '../tables.ts';
+import type { Attempt } from './apply.ts';
+import { type ChargeDeps, intend, liveAttempt, openCharge } from './charge.ts';
+import { note, type Purchase, tellPurchase } from './history.ts';
+
+export interface StartDeps extends ChargeDeps {
+  vault: Vault;
+  capabilities: Capabilities;
+  livemode: boolean;
+  maxPending: number;
+  /** Origins that a purchase may lead back to. */
+  returnOrigins: string[];
+}
+
+export interface PurchaseOrder {
+  accountId: string;
+  packageId: string;
+  method: ChargeMethod | { type: 'payment_link' };
+  returnUri: string | null;
+}
+
+/** An unpaid purchase is given up after a day; what has a charge at the provider lives as long as that. */
+const EXPIRES_AFTER_HOURS = 24;
+
+/**
+ * Starts a purchase: recorded as pending before the provider hears of it. The same key again finds the purchase, and
+ * goes on with whatever was left unfinished.
+ */
+export async function startPurchase(
+  deps: StartDeps,
+  keyed: Keyed,
+  order: PurchaseOrder,
+): Promise<{ purchaseId: string; replayed: boolean }> {
+  checkReturnUri(deps, order.returnUri);
+  const { db } = deps;
+  const begun = await db.transaction(async (tx) => {
+    const before = await takeKey(tx, deps.vault, keyed);
+    if (before?.resourceId) return { ...(await resume(tx, deps, before.resourceId, order)), replayed: true };
+    const purchase = await record(tx, deps, order);
+    await rememberKey(tx, deps.vault, keyed, { resourceId: purchase.id });
+    return { purchase, attempt: await intendFirst(tx, deps, purchase, order), replayed: false };
+  });
+  const { purchase, attempt, replayed } = begun;
+  if (attempt && order.method.type !== 'payment_link')
+    await openCharge(deps, purchase, attempt, order.method, 'request');
+  return { purchaseId: purchase.id, replayed };
+}
+
+async function record(tx: Tx, deps: StartDeps, order: PurchaseOrder): Promise<Purchase> {
+  const one = await findPackage(tx, order.packageId);
+  if (!one?.active) throw invalidField('/package_id', 'is not a package that is on offer', 'package_unavailable');
+  const { type } = order.method;
+  if (type !== 'payment_link' && !(deps.capabilities.methodsFor(one) as string[]).includes(type)) {
+    throw invalidField('/method/type', 'is not available for this package', 'method_unavailable');
+  }
+  await checkPending(tx, deps, order.accountId);
+  const [purchase] = await tx
+    .insert(purchases)
+    .values({
+      id: newId(),
+      accountId: order.accountId,
+      packageId: one.id,
+      packageName: one.name,
+      credits: one.credits,
+      price: one.price,
+      currency: one.currency,
+      livemode: deps.livemode,
+      method: type,
+      pageToken: newToken(),
+      returnUri: order.returnUri,
+      expiresAt: sql`now() + make_interval(hours => ${EXPIRES_AFTER_HOURS})`,
+    })
+    .returning();
+  if (!purchase) throw new Error('no purchase was made');
+  await note(tx, purchase.id, {
+    actor: `account:${order.accountId}`,
+    what: 'purchase_started',
+    detail: {
+      price: Number(purchase.price),
+      currency: purchase.currency,
+      credits: Number(purchase.credits),
+      method: type,
+    },
+  });
+  await tellPurchase(tx, purchase);
+  return purchase;
+}
+
+/** Whoever starts many purchases at once waits for the account's lock, so that the limit holds. */
+async function checkPending(tx: Tx, { maxPending }: StartDeps, accountId: string): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`payments.pending ${accountId}`}, 0))`);
+  const pending = await tx.$count(purchases, and(eq(purchases.accountId, accountId), eq(purchases.state, 'pending')));
+  if (pending >= maxPending)
+    throw new Problem('too_many_pending', `An account may have ${maxPending} unpaid purchases.`);
+}
+
+async function intendFirst(
+  tx: Tx,
+  deps: StartDeps,
+  purchase: Purchase,
+  order: PurchaseOrder,
+): Promise<Attempt | undefined> {
+  const { type } = order.method;
+  return type === 'payment_link' ? undefined : intend(tx, deps, purchase, type, 'request');
+}
+
+/** Another request with the same key: the purchase, and a new attempt where the last one came to nothing. */
+async function resume(
+  tx: Tx,
+  deps: StartDeps,
+  purchaseId: string,
+  order: PurchaseOrder,
+): Promise<{ purchase: Purchase; attempt: Attempt | undefined }> {
+  const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, purchaseId)).for('update');
+  if (!purchase) throw new Error('a key that names no purchase');
+  if (purchase.state !== 'pending' || order.method.type === 'payment_link') return { purchase, attempt: undefined };
+  const live = await liveAttempt(tx, purchase.id);
+  if (live?.state === 'creating' && live.nextCheckAt && live.checks === 0 && live.nextCheckAt > new Date()) {
+    throw retryLater('request_in_flight', 2);
+  }
+  return { purchase, attempt: live ? undefined : await intend(tx, deps, purchase, order.method.type, 'request') };
+}
+
+function checkReturnUri({ returnOrigins }: StartDeps, returnUri: string | null): void {
+  if (returnUri === null) return;
+  const url = URL.canParse(returnUri) ? new URL(returnUri) : undefined;
+  // `\` and control characters are read differently by different parsers; an honest address has none.
+  const isHonest = url && url.username === '' && url.password === '' && !/[\\\s\p{Cc}]/u.test(returnUri);
+  if (!isHonest || !returnOrigins.includes(url.origin)) {
+    throw invalidField('/return_uri', 'must lie on an origin that the operator has allowed', 'return_uri_refused');
+  }
+}

@@ -1,0 +1,22 @@
+import type { Config } from '../../platform/config.ts';
+import type { Log } from '../../platform/log.ts';
+import type { Metrics } from '../../platform/metrics.ts';
+import { createOmiseRail } from './omise.ts';
+import type { Rail } from './rail.ts';
+
+/** Omise as this installation is configured. */
+export function omiseRail(config: Config, { log, metrics }: { log: Log; metrics: Metrics }): Rail {
+  const webhookUrl = `${config.PUBLIC_URL}/v1/webhooks/omise`;
+  return createOmiseRail({
+    url: config.OMISE_URL,
+    secretKey: config.OMISE_SECRET_KEY,
+    publicKey: config.OMISE_PUBLIC_KEY,
+    deadlineMs: config.OMISE_DEADLINE_MS,
+    webhookUrl: webhookUrl.startsWith('https:') ? webhookUrl : null,
+    currency: config.CURRENCY,
+    onCall: (operation, outcome, reason) => {
+      metrics.providerCalls.inc({ operation, outcome });
+      if (outcome !== 'ok') log.warn({ operation, outcome, reason }, 'the payment provider did not do as asked');
+    },
+  });
+}

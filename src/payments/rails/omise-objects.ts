@@ -1,0 +1,131 @@
+import { z } from 'zod';
+import type { Charge } from './rail.ts';
+
+/**
+ * Omise's objects (API version 2019-05-29), read strictly where money depends on it: an unknown or missing status is
+ * not a pending one, it is not read at all. Unknown members are fine.
+ */
+
+const integer = z.int().min(0).transform(BigInt);
+const time = z
+  .string()
+  .transform((text) => new Date(text))
+  .refine((date) => !Number.isNaN(date.getTime()), 'is not a time');
+
+export const CHARGE_ID = /^chrg_(test_)?[a-z0-9]{8,40}$/;
+const ATTEMPT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+const OmiseCharge = z.looseObject({
+  object: z.literal('charge'),
+  id: z.string().regex(CHARGE_ID),
+  livemode: z.boolean(),
+  status: z.enum(['pending', 'successful', 'failed', 'expired', 'reversed']),
+  paid: z.boolean(),
+  reversed: z.boolean().default(false),
+  voided: z.boolean().default(false),
+  amount: integer,
+  captured_amount: integer.nullish(),
+  refunded_amount: integer.default(0n),
+  currency: z.string().regex(/^[A-Za-z]{3}$/),
+  dispute: z.looseObject({ status: z.string() }).nullish(),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
+  authorize_uri: z.string().nullish(),
+  source: z
+    .looseObject({
+      scannable_code: z.looseObject({ image: z.looseObject({ download_uri: z.string() }).nullish() }).nullish(),
+    })
+    .nullish(),
+  failure_code: z.string().nullish(),
+  failure_message: z.string().nullish(),
+  expires_at: time.nullish(),
+  created_at: time.optional(),
+});
+
+/** A dispute that was decided for the merchant is no obstacle any more. */
+const SETTLED_DISPUTES = new Set(['won', 'closed']);
+const MAX_TEXT = 500;
+
+/** `undefined` when it is not a charge that can be relied on. */
+export function readCharge(json: unknown): Charge | undefined {
+  const parsed = OmiseCharge.safeParse(json);
+  if (!parsed.success) return undefined;
+  const charge = parsed.data;
+  const attemptId = charge.metadata?.['attempt_id'];
+  return {
+    id: charge.id,
+    status: charge.status,
+    paid: charge.paid,
+    reversed: charge.reversed,
+    voided: charge.voided,
+    livemode: charge.livemode,
+    amount: charge.amount,
+    capturedAmount: charge.captured_amount ?? null,
+    refundedAmount: charge.refunded_amount,
+    currency: charge.currency.toUpperCase(),
+    hasOpenDispute: charge.dispute ? !SETTLED_DISPUTES.has(charge.dispute.status) : false,
+    attemptId: typeof attemptId === 'string' && ATTEMPT_ID.test(attemptId) ? attemptId : null,
+    authorizeUri: charge.authorize_uri ?? null,
+    qrUri: charge.source?.scannable_code?.image?.download_uri ?? null,
+    failureCode: charge.failure_code?.slice(0, MAX_TEXT) ?? null,
+    failureMessage: charge.failure_message?.slice(0, MAX_TEXT) ?? null,
+    expiresAt: charge.expires_at ?? null,
+    createdAt: charge.created_at ?? new Date(0),
+  };
+}
+
+const list = <T extends z.ZodType>(item: T) =>
+  z.looseObject({
+    object: z.literal('list'),
+    data: z.array(item),
+    total: z.int().min(0),
+    limit: z.int().min(1),
+    offset: z.int().min(0),
+  });
+
+/** A page of charges; those that cannot be relied on are left out. */
+export const ChargeList = list(z.unknown()).transform(({ data, total, limit, offset }) => ({
+  charges: data.map(readCharge).filter((charge) => charge !== undefined),
+  hasMore: offset + limit < total,
+}));
+
+/** A page of events, reduced to their ids and those of the charges that they concern. */
+export const EventList = list(
+  z.looseObject({
+    object: z.literal('event'),
+    id: z.string(),
+    key: z.string(),
+    created_at: time.optional(),
+    data: z.looseObject({ object: z.string() }),
+  }),
+).transform(({ data, total, limit, offset }) => ({
+  changes: data.map((event) => ({ eventId: event.id, chargeId: chargeIdOf(event.data), at: event.created_at ?? null })),
+  hasMore: offset + limit < total,
+}));
+
+/** The charge that a charge, refund or dispute object is about. */
+export function chargeIdOf(data: Record<string, unknown>): string | null {
+  const id =
+    data['object'] === 'charge'
+      ? data['id']
+      : data['object'] === 'refund' || data['object'] === 'dispute'
+        ? data['charge']
+        : null;
+  return typeof id === 'string' && CHARGE_ID.test(id) ? id : null;
+}
+
+export const Account = z.looseObject({
+  object: z.literal('account'),
+  livemode: z.boolean(),
+  currency: z.string(),
+  api_version: z.string(),
+  webhook_uri: z.string().nullish(),
+});
+
+export const CapabilityObject = z.looseObject({
+  object: z.literal('capability'),
+  limits: z.looseObject({ charge_amount: z.looseObject({ min: integer, max: integer }) }),
+  payment_methods: z.array(z.looseObject({ name: z.string(), currencies: z.array(z.string()).nullish() })),
+});
+
+/** What Omise says when it refuses. */
+export const Refusal = z.looseObject({ object: z.literal('error'), code: z.string(), message: z.string() });

@@ -1,0 +1,74 @@
+import { and, eq, getTableColumns, lt, sql } from 'drizzle-orm';
+import type { Db } from '../../platform/database/clients.ts';
+import { inParallel } from '../../platform/delivery/in-parallel.ts';
+import type { Worker } from '../../platform/delivery/worker.ts';
+import { move } from '../purchases/apply.ts';
+import { liveAttempt } from '../purchases/charge.ts';
+import { type ConvergeDeps, converge } from '../purchases/converge.ts';
+import { note } from '../purchases/history.ts';
+import { recover } from '../purchases/recover.ts';
+import { charges, purchases } from '../tables.ts';
+
+const EVERY_MS = 2_000;
+const AT_ONCE = 20;
+const IN_PARALLEL = 4;
+/** Whoever took an attempt and died leaves it to others after this. */
+const LEASE_S = 60;
+
+/** Looks after every attempt that is not over: at 15 s, 1, 5, 15 min, then hourly, until the provider says it is. */
+export const attemptPoller = (deps: ConvergeDeps): Worker => ({
+  name: 'attempt-poll',
+  everyMs: EVERY_MS,
+  runOnce: async () => {
+    const due = await lease(deps.db);
+    await inParallel(due, IN_PARALLEL, async (attempt) => {
+      if (attempt.chargeId === null) await recover(deps, attempt, attempt.ageS);
+      else await converge(deps, attempt.chargeId, 'reconciler');
+    });
+    return { more: due.length === AT_ONCE };
+  },
+});
+
+async function lease(db: Db) {
+  const due = db
+    .select({ id: charges.attemptId })
+    .from(charges)
+    .where(lt(charges.nextCheckAt, sql`now()`))
+    .orderBy(charges.nextCheckAt)
+    .limit(AT_ONCE)
+    .for('update', { skipLocked: true });
+  return db
+    .update(charges)
+    .set({ nextCheckAt: sql`now() + make_interval(secs => ${LEASE_S})` })
+    .where(sql`${charges.attemptId} in ${due}`)
+    .returning({
+      ...getTableColumns(charges),
+      ageS: sql<number>`extract(epoch from now() - ${charges.createdAt})::float8`,
+    });
+}
+
+/** Ends unpaid purchases after their day: those that have nothing at the provider that could still be paid. */
+export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
+  name: 'purchase-expiry',
+  everyMs: 60_000,
+  runOnce: async () => {
+    const late = await db
+      .select({ id: purchases.id })
+      .from(purchases)
+      .where(and(eq(purchases.state, 'pending'), lt(purchases.expiresAt, sql`now()`)))
+      .limit(AT_ONCE);
+    for (const { id } of late) {
+      await db.transaction(async (tx) => {
+        const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, id)).for('update');
+        if (purchase?.state !== 'pending' || (await liveAttempt(tx, id))) return;
+        await move(tx, purchase, 'expired', {
+          failureCode: 'not_paid',
+          failureMessage: 'The purchase was not paid in time.',
+        });
+        await note(tx, id, { actor: 'reconciler', what: 'purchase_expired' });
+        metrics.purchases.inc({ state: 'expired' });
+      });
+    }
+    return { more: false };
+  },
+});

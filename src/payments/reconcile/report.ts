@@ -1,0 +1,109 @@
+import { and, asc, eq, gte, inArray, isNull, sql } from 'drizzle-orm';
+import type { Db } from '../../platform/database/clients.ts';
+import type { Worker } from '../../platform/delivery/worker.ts';
+import { differ } from '../purchases/apply.ts';
+import { type ConvergeDeps, settleCharge } from '../purchases/converge.ts';
+import type { Charge } from '../rails/rail.ts';
+import { charges, claims, differences, webhookInbox } from '../tables.ts';
+
+/**
+ * Compares the provider's charges of the last weeks with the ledger, both ways, and says what does not fit: money there
+ * that is not credited here, credits here without money there, and refunds, voids and disputes made elsewhere.
+ */
+
+/** How long a charge may still be refunded, voided or disputed by somebody at the provider's dashboard, as a rule. */
+const DAYS = 30;
+const EVERY_MS = 6 * 3_600_000;
+/** Younger claims may not be in the provider's list yet. */
+const SETTLED_AFTER_MINUTES = 10;
+
+export interface Reconciliation {
+  /** Charges of the provider that were compared; `null` when it could not be asked to the end. */
+  compared: number | null;
+  credited: number;
+  differences: (typeof differences.$inferSelect)[];
+  waiting: { attempts: number; notifications: number };
+}
+
+export async function reconcile(deps: ConvergeDeps, days = DAYS): Promise<Reconciliation> {
+  const { db, rail } = deps;
+  const since = new Date(Date.now() - days * 86_400_000);
+  const known = new Set<string>();
+  let credited = 0;
+  let isWhole = false;
+  for (let offset = 0; !isWhole; offset += 100) {
+    const answer = await rail.list(since, offset);
+    if (answer.outcome !== 'ok') break;
+    for (const { id } of answer.value.charges) known.add(id);
+    for (const charge of await unsettled(db, answer.value.charges)) {
+      if ((await settleCharge(deps, charge, 'reconciler')) === 'credited') credited += 1;
+    }
+    isWhole = !answer.value.hasMore;
+  }
+  if (isWhole) await findUnfounded(db, since, known);
+  const open = await db
+    .select()
+    .from(differences)
+    .where(isNull(differences.resolvedAt))
+    .orderBy(asc(differences.foundAt));
+  deps.metrics.differences.set(open.length);
+  return { compared: isWhole ? known.size : null, credited, differences: open, waiting: await countWaiting(db) };
+}
+
+/** Leaves out what is credited here and untouched there: most of a month. */
+async function unsettled(db: Db, found: Charge[]): Promise<Charge[]> {
+  if (found.length === 0) return [];
+  const rows = await db
+    .select({ id: charges.chargeId })
+    .from(charges)
+    .where(
+      and(
+        eq(charges.state, 'successful'),
+        inArray(
+          charges.chargeId,
+          found.map(({ id }) => id),
+        ),
+      ),
+    );
+  const credited = new Set(rows.map(({ id }) => id));
+  const isUntouched = (charge: Charge) =>
+    charge.status === 'successful' &&
+    !charge.voided &&
+    !charge.reversed &&
+    charge.refundedAmount === 0n &&
+    !charge.hasOpenDispute;
+  return found.filter((charge) => !(credited.has(charge.id) && isUntouched(charge)));
+}
+
+/** Credits whose charge the provider does not show. */
+async function findUnfounded(db: Db, since: Date, known: Set<string>): Promise<void> {
+  const claimed = await db
+    .select()
+    .from(claims)
+    .where(
+      and(
+        sql`${claims.rail} = 'omise'`,
+        gte(claims.createdAt, new Date(since.getTime() + 86_400_000)), // a charge is older than its claim
+        sql`${claims.createdAt} < now() - make_interval(mins => ${SETTLED_AFTER_MINUTES})`,
+      ),
+    );
+  for (const claim of claimed.filter(({ reference }) => !known.has(reference))) {
+    const detail = { amount: Number(claim.amount), currency: claim.currency };
+    await db.transaction((tx) => differ(tx, 'missing_at_provider', claim.reference, claim.purchaseId, detail));
+  }
+}
+
+const countWaiting = async (db: Db) => ({
+  attempts: await db.$count(charges, sql`${charges.nextCheckAt} is not null`),
+  notifications: await db.$count(webhookInbox, sql`${webhookInbox.state} = 'received'`),
+});
+
+/** The same, every few hours. */
+export const reconciler = (deps: ConvergeDeps): Worker => ({
+  name: 'reconcile',
+  everyMs: EVERY_MS,
+  runOnce: async () => {
+    await reconcile(deps);
+    return { more: false };
+  },
+});

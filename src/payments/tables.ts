@@ -1,0 +1,187 @@
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  boolean,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  text,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import { amount, bytea, createdAt, moment } from '../platform/database/columns.ts';
+
+/** Schema `payments`. */
+export const paymentsSchema = pgSchema('payments');
+
+export type PurchaseState = 'pending' | 'completed' | 'failed' | 'expired' | 'cancelled' | 'review';
+export type ChargeState =
+  | 'creating' // intent committed, the provider's answer is not known yet
+  | 'pending'
+  | 'successful'
+  | 'failed'
+  | 'expired'
+  | 'reversed'
+  | 'abandoned' // the provider never made it
+  | 'review';
+
+/** Credits sold at a price. Never edited in what it sells: a purchase copies both. */
+export const packages = paymentsSchema.table('packages', {
+  id: uuid('id').primaryKey(),
+  name: text('name').notNull(),
+  description: text('description').notNull().default(''),
+  credits: amount('credits').notNull(),
+  /** Minor units of `currency`. */
+  price: amount('price').notNull(),
+  currency: text('currency').notNull(),
+  active: boolean('active').notNull().default(true),
+  createdAt: createdAt(),
+});
+
+export const purchases = paymentsSchema.table(
+  'purchases',
+  {
+    id: uuid('id').primaryKey(),
+    accountId: uuid('account_id').notNull(),
+    packageId: uuid('package_id')
+      .notNull()
+      .references(() => packages.id),
+    packageName: text('package_name').notNull(),
+    credits: amount('credits').notNull(),
+    price: amount('price').notNull(),
+    currency: text('currency').notNull(),
+    livemode: boolean('livemode').notNull(),
+    method: text('method').notNull(),
+    state: text('state').$type<PurchaseState>().notNull().default('pending'),
+    failureCode: text('failure_code'),
+    failureMessage: text('failure_message'),
+    /** Whoever knows it can see and pay the purchase: the address of its checkout page. */
+    pageToken: text('page_token').notNull(),
+    returnUri: text('return_uri'),
+    createdAt: createdAt(),
+    /** When an untouched purchase is given up; a charge's own life is the provider's. */
+    expiresAt: moment('expires_at').notNull(),
+    completedAt: moment('completed_at'),
+  },
+  (t) => [
+    uniqueIndex('purchases_page_token').on(t.pageToken),
+    index('purchases_account').on(t.accountId, t.createdAt, t.id),
+    index('purchases_open').on(t.expiresAt).where(sql`state = 'pending'`),
+    index('purchases_review').on(t.createdAt).where(sql`state = 'review'`),
+  ],
+);
+
+/** One attempt to pay a purchase at the provider. Committed before the provider is asked. */
+export const charges = paymentsSchema.table(
+  'charges',
+  {
+    /** Random and secret: it goes into the provider's metadata, and only we can have put it there. */
+    attemptId: uuid('attempt_id').primaryKey(),
+    purchaseId: uuid('purchase_id')
+      .notNull()
+      .references(() => purchases.id),
+    method: text('method').notNull(),
+    state: text('state').$type<ChargeState>().notNull().default('creating'),
+    /** The provider's id (`chrg_…`), known once it has answered or the charge was found. */
+    chargeId: text('charge_id'),
+    authorizeUri: text('authorize_uri'),
+    /** Where the QR image lies at the provider; customers see our copy. */
+    qrUri: text('qr_uri'),
+    failureCode: text('failure_code'),
+    failureMessage: text('failure_message'),
+    createdAt: createdAt(),
+    expiresAt: moment('expires_at'),
+    /** The reconciler looks again then; null when there is nothing left to learn. */
+    nextCheckAt: moment('next_check_at'),
+    checks: integer('checks').notNull().default(0),
+  },
+  (t) => [
+    uniqueIndex('charges_charge_id').on(t.chargeId),
+    index('charges_purchase').on(t.purchaseId),
+    index('charges_due').on(t.nextCheckAt).where(sql`next_check_at is not null`),
+  ],
+);
+
+/** Money that was booked, by its rail's own reference: the one place that says "once" across all accounts. */
+export const claims = paymentsSchema.table(
+  'claims',
+  {
+    rail: text('rail').notNull(),
+    reference: text('reference').notNull(),
+    purchaseId: uuid('purchase_id')
+      .notNull()
+      .references(() => purchases.id),
+    amount: amount('amount').notNull(),
+    currency: text('currency').notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ name: 'claims_pkey', columns: [t.rail, t.reference] }),
+    uniqueIndex('claims_purchase').on(t.purchaseId),
+  ],
+);
+
+/** Notifications as they came in, by the provider's event id. Only the charge id in them is used. */
+export const webhookInbox = paymentsSchema.table(
+  'webhook_inbox',
+  {
+    eventId: text('event_id').primaryKey(),
+    key: text('key').notNull(),
+    chargeId: text('charge_id'),
+    /** What the body claimed, for comparison with what the provider says when asked. */
+    claimedStatus: text('claimed_status'),
+    bodyHash: bytea('body_hash').notNull(),
+    state: text('state').$type<'received' | 'done' | 'ignored'>().notNull().default('received'),
+    outcome: text('outcome'),
+    attempts: integer('attempts').notNull().default(0),
+    receivedAt: moment('received_at').notNull().default(sql`now()`),
+    nextAttemptAt: moment('next_attempt_at').notNull().default(sql`now()`),
+  },
+  (t) => [
+    index('webhook_inbox_due').on(t.nextAttemptAt).where(sql`state = 'received'`),
+    index('webhook_inbox_charge').on(t.chargeId, t.receivedAt),
+  ],
+);
+
+/** Every step of every purchase: the audit trail of a payment. Append-only. */
+export const history = paymentsSchema.table(
+  'history',
+  {
+    seq: bigint('seq', { mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    purchaseId: uuid('purchase_id')
+      .notNull()
+      .references(() => purchases.id),
+    at: moment('at').notNull().default(sql`now()`),
+    /** Account id, or `webhook`, `reconciler`, `page`. */
+    actor: text('actor').notNull(),
+    what: text('what').notNull(),
+    chargeId: text('charge_id'),
+    detail: jsonb('detail').notNull().default({}),
+  },
+  (t) => [index('history_purchase').on(t.purchaseId, t.seq)],
+);
+
+/** What the provider and the ledger disagree on; an operator closes each. */
+export const differences = paymentsSchema.table(
+  'differences',
+  {
+    kind: text('kind').notNull(),
+    reference: text('reference').notNull(),
+    purchaseId: uuid('purchase_id').references(() => purchases.id),
+    detail: jsonb('detail').notNull().default({}),
+    foundAt: moment('found_at').notNull().default(sql`now()`),
+    resolvedAt: moment('resolved_at'),
+  },
+  (t) => [
+    primaryKey({ name: 'differences_pkey', columns: [t.kind, t.reference] }),
+    index('differences_open').on(t.foundAt).where(sql`resolved_at is null`),
+  ],
+);
+
+/** How far the reconciler has read the provider's lists. */
+export const watermarks = paymentsSchema.table('watermarks', {
+  name: text('name').primaryKey(),
+  at: moment('at').notNull(),
+});

@@ -1,0 +1,18 @@
+import type { Worker } from '../platform/delivery/worker.ts';
+import type { Capabilities } from './capability.ts';
+import type { ConvergeDeps } from './purchases/converge.ts';
+import { attemptPoller, purchaseExpirer } from './reconcile/poll.ts';
+import { reconciler } from './reconcile/report.ts';
+import { eventSweeper } from './reconcile/sweep.ts';
+import { inboxReaper, inboxWorker } from './webhooks/inbox.ts';
+
+/** Everything that brings payments home without being asked. */
+export const paymentsWorkers = (deps: ConvergeDeps & { capabilities: Capabilities }): Worker[] => [
+  inboxWorker(deps),
+  attemptPoller(deps),
+  purchaseExpirer(deps),
+  eventSweeper(deps),
+  reconciler(deps),
+  inboxReaper(deps.db),
+  deps.capabilities.worker,
+];

@@ -1,0 +1,110 @@
+import { sql } from 'drizzle-orm';
+import type { Db, Tx } from './database/clients.ts';
+import { auditLog } from './database/tables.ts';
+import type { Worker } from './delivery/worker.ts';
+import type { Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+
+/** One entry of the audit trail. `detail` holds ids, amounts and reasons; never secrets, tokens or whole bodies. */
+export interface AuditEntry {
+  /** Account id, or a name such as `worker:reconciler` or `cli`. */
+  actor: string;
+  /** `context.what`, for example `credits.granted`; security events are `security.…`. */
+  action: string;
+  subjectId?: string;
+  detail?: Record<string, unknown>;
+  requestId?: string;
+}
+
+/** Appends to the audit log, in the transaction of what it tells of, or on its own. */
+export async function audit(on: Db | Tx, entry: AuditEntry): Promise<void> {
+  await on.insert(auditLog).values({
+    actor: entry.actor,
+    action: entry.action,
+    subjectId: entry.subjectId ?? null,
+    detail: JSON.stringify(entry.detail ?? {}),
+    requestId: entry.requestId ?? null,
+  });
+}
+
+/** Tells of something that looks like an attack: logged, counted, and kept in the audit log (E6.5). */
+export type Alarm = (entry: AuditEntry & { action: `security.${string}` }) => void;
+
+/** Rows that one kind of security event may add to the audit log per minute; beyond it they are counted and logged. */
+const KEPT_PER_MINUTE = 60;
+
+/** Never fails and never waits: a flood of forged requests must not become a flood of database work. */
+export function createAlarm(db: Db, log: Log, metrics: Metrics): Alarm {
+  let minute = 0;
+  const kept = new Map<string, number>();
+  return (entry) => {
+    metrics.securityEvents.inc({ event: entry.action });
+    log.warn({ security: entry.action, actor: entry.actor, subject_id: entry.subjectId, request_id: entry.requestId });
+    const now = Math.floor(Date.now() / 60_000);
+    if (now !== minute) {
+      minute = now;
+      kept.clear();
+    }
+    const count = (kept.get(entry.action) ?? 0) + 1;
+    kept.set(entry.action, count);
+    if (count > KEPT_PER_MINUTE) return;
+    audit(db, entry).catch((fault) => log.error({ err: fault }, 'a security event could not be kept'));
+  };
+}
+
+const SEALED_EVERY_MS = 60_000;
+const SEALED_AT_ONCE = 5_000;
+
+/**
+ * Chains the audit log: each seal holds the hash over the former seal's and all rows since. Done by one replica at a
+ * time and never in a writing transaction; rows of transactions that still run are left for the next seal.
+ */
+export const auditSealer = (db: Db): Worker => ({
+  name: 'audit-seal',
+  everyMs: SEALED_EVERY_MS,
+  runOnce: async () => {
+    const sealed = await db.transaction(async (tx) => {
+      const [lock] = await tx.execute<{ taken: boolean }>(
+        sql`select pg_try_advisory_xact_lock(hashtextextended('platform.audit_seal', 0)) as taken`,
+      );
+      if (!lock?.taken) return 0;
+      const [seal] = await tx.execute<{ rows: number }>(sql`
+        with last as (
+          select id, until_xid, until_seq, hash from platform.audit_seals order by id desc limit 1
+        ), fresh as (
+          select r.xid, r.seq, platform.audit_text(r) as line
+          from platform.audit_log r
+          where r.xid < platform.event_horizon()
+            and (r.xid, r.seq) > (coalesce((select until_xid from last), '0'::xid8), coalesce((select until_seq from last), 0))
+          order by r.xid, r.seq limit ${SEALED_AT_ONCE}
+        )
+        insert into platform.audit_seals (id, until_xid, until_seq, rows, previous, hash)
+        select coalesce((select id from last), 0) + 1,
+          (array_agg(xid order by xid desc, seq desc))[1], (array_agg(seq order by xid desc, seq desc))[1], count(*),
+          coalesce((select hash from last), '\\x'::bytea),
+          sha256(coalesce((select hash from last), '\\x'::bytea) || convert_to(string_agg(line, E'\\n' order by xid, seq), 'UTF8'))
+        from fresh having count(*) > 0
+        returning rows`);
+      return seal?.rows ?? 0;
+    });
+    return { more: sealed === SEALED_AT_ONCE };
+  },
+});
+
+/** Seals whose rows no longer give their hash, or that do not follow from the one before; none when all is well. */
+export async function brokenSeals(db: Db): Promise<string[]> {
+  const broken = await db.execute<{ id: string }>(sql`
+    with seals as (
+      select id, until_xid, until_seq, rows, previous, hash,
+        lag(hash, 1, '\\x'::bytea) over (order by id) as expected_previous,
+        lag(until_xid, 1, '0'::xid8) over (order by id) as from_xid, lag(until_seq, 1, 0) over (order by id) as from_seq
+      from platform.audit_seals
+    )
+    select s.id::text as id from seals s left join lateral (
+      select count(*) as n, sha256(s.previous || convert_to(string_agg(platform.audit_text(r), E'\\n' order by r.xid, r.seq), 'UTF8')) as hash
+      from platform.audit_log r
+      where (r.xid, r.seq) > (s.from_xid, s.from_seq) and (r.xid, r.seq) <= (s.until_xid, s.until_seq)
+    ) found on true
+    where s.previous <> s.expected_previous or found.n <> s.rows or found.hash is distinct from s.hash`);
+  return broken.map(({ id }) => id);
+}

@@ -1,0 +1,83 @@
+import { sql } from 'drizzle-orm';
+import { bigint, index, integer, jsonb, pgSchema, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
+import { bytea, createdAt, moment, xid8 } from './columns.ts';
+
+/** Schema `platform`: what every context appends to. It knows no context. */
+export const platformSchema = pgSchema('platform');
+
+/** Facts that happened, appended in the transaction of the change they tell of. Append-only, partitioned by month. */
+export const events = platformSchema.table(
+  'events',
+  {
+    seq: bigint('seq', { mode: 'bigint' }).notNull().default(sql`nextval('platform.events_seq')`),
+    id: uuid('id').notNull().default(sql`gen_random_uuid()`),
+    /** The writing transaction: readers must not pass one that is still running. */
+    xid: xid8('xid').notNull().default(sql`pg_current_xact_id()`),
+    accountId: uuid('account_id'),
+    type: text('type').notNull(),
+    subjectId: uuid('subject_id').notNull(),
+    payload: jsonb('payload').notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ name: 'events_pkey', columns: [t.createdAt, t.seq] }),
+    index('events_xid').on(t.xid, t.seq),
+    index('events_subject').on(t.subjectId, t.seq),
+  ],
+);
+
+/** What a client's Idempotency-Key led to. Runs keep their keys themselves, for ever. */
+export const idempotencyKeys = platformSchema.table(
+  'idempotency_keys',
+  {
+    accountId: uuid('account_id').notNull(),
+    /** Method and route pattern. */
+    route: text('route').notNull(),
+    key: text('key').notNull(),
+    fingerprint: bytea('fingerprint').notNull(),
+    resourceId: uuid('resource_id'),
+    status: smallint('status'),
+    /** The reply's bytes, sealed: some replies show a secret once. */
+    reply: bytea('reply'),
+    createdAt: createdAt(),
+    expiresAt: moment('expires_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ name: 'idempotency_keys_pkey', columns: [t.accountId, t.route, t.key] }),
+    index('idempotency_keys_expiry').on(t.expiresAt),
+  ],
+);
+
+/** Who did what: security events and every decision about money. Append-only; sealed in blocks by `audit_seals`. */
+export const auditLog = platformSchema.table(
+  'audit_log',
+  {
+    seq: bigint('seq', { mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    xid: xid8('xid').notNull().default(sql`pg_current_xact_id()`),
+    at: moment('at').notNull().default(sql`now()`),
+    /** Account id, or a name such as `worker:reconciler`. */
+    actor: text('actor').notNull(),
+    action: text('action').notNull(),
+    subjectId: text('subject_id'),
+    detail: text('detail').notNull(),
+    requestId: text('request_id'),
+  },
+  (t) => [index('audit_log_subject').on(t.subjectId, t.seq), index('audit_log_xid').on(t.xid, t.seq)],
+);
+
+/** One link of the audit log's hash chain: it seals all rows up to (xid, seq). */
+export const auditSeals = platformSchema.table('audit_seals', {
+  id: bigint('id', { mode: 'bigint' }).primaryKey(),
+  untilXid: xid8('until_xid').notNull(),
+  untilSeq: bigint('until_seq', { mode: 'bigint' }).notNull(),
+  rows: integer('rows').notNull(),
+  previous: bytea('previous').notNull(),
+  hash: bytea('hash').notNull(),
+  sealedAt: moment('sealed_at').notNull().default(sql`now()`),
+});
+
+/** Facts about this installation that must never change, such as its mode (live or test). */
+export const installation = platformSchema.table('installation', {
+  name: text('name').primaryKey(),
+  value: text('value').notNull(),
+});

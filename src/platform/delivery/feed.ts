@@ -1,0 +1,220 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sql } from '../database/clients.ts';
+import { retryLater } from '../http/problem.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+
+/** An event as a stream tells it. `seq` orders the events of one subject. */
+export interface FeedEvent {
+  seq: bigint;
+  type: string;
+  subjectId: string;
+  payload: unknown;
+  createdAt: Date;
+}
+
+/**
+ * Live events for the streams of this replica: one query for all of them, at most every half second, at once when
+ * something was committed here. It reads up to the oldest transaction still running and goes on from there, so a slow
+ * transaction delays its events and never loses them.
+ */
+export interface Feed {
+  /**
+   * All events of a subject after `afterSeq`, past ones first, then as they happen, each once and in order; ends when
+   * `signal` does or the feed stops.
+   */
+  follow(subjectId: string, since: Date, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<FeedEvent[]>;
+  /** True when nothing was told of a subject after `seq`. */
+  isLast(subjectId: string, since: Date, seq: bigint): Promise<boolean>;
+  /** Takes one of the account's places for a stream; 429 when it has none left. Call what it returns to give it back. */
+  enter(accountId: string): () => void;
+  /** Something was committed on this replica. */
+  wake(): void;
+  stop(): void;
+}
+
+const STREAMS_PER_ACCOUNT = 20;
+const POLL_MS = 500;
+const COALESCE_MS = 20; // several commits in a row cost one query
+/** Events carry the time of their transaction's start, and no transaction lives longer than its time-out. */
+const OLDEST_NEW_EVENT_S = 600;
+/** Failed readings, about a minute: then the streams end, and readers come back with their cursors. */
+const GIVE_UP_AFTER = 6;
+const SLACK_MS = 60_000; // clocks of run rows and events are the database's; this covers a subject's first event
+
+export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed {
+  const followers = new Map<string, Set<Follower>>();
+  const stopping = new AbortController();
+  let horizon: string | null = null;
+  let running = false;
+  let bell = new AbortController();
+
+  const poll = async () => {
+    running = true;
+    let failures = 0;
+    while (followers.size > 0 && !stopping.signal.aborted) {
+      await sleep(failures === 0 ? POLL_MS : POLL_MS * 2 ** Math.min(failures, 5), undefined, {
+        signal: bell.signal,
+      }).catch(() => sleep(COALESCE_MS));
+      bell = new AbortController();
+      if (stopping.signal.aborted) return;
+      try {
+        await deliver();
+        failures = 0;
+      } catch (fault) {
+        failures += 1;
+        deps.log.warn({ err: fault, failures }, 'the event feed could not read');
+        if (failures === GIVE_UP_AFTER)
+          for (const follower of [...followers.values()].flatMap((set) => [...set])) follower.end();
+      }
+    }
+    running = false;
+    horizon = null; // nobody listens: the next follower starts anew
+  };
+
+  const deliver = async () => {
+    if (horizon === null) return;
+    const { next, news, ageS } = await readNews(sql, horizon, [...followers.keys()]);
+    deps.metrics.eventHorizonAge.set(ageS);
+    horizon = next;
+    for (const [subjectId, events] of Map.groupBy(news, (event) => event.subjectId)) {
+      for (const follower of followers.get(subjectId) ?? []) follower.push(events);
+    }
+  };
+
+  const places = new Map<string, number>();
+  return {
+    enter: (accountId) => {
+      const taken = places.get(accountId) ?? 0;
+      if (taken >= STREAMS_PER_ACCOUNT)
+        throw retryLater('rate_limited', 5, `An account has at most ${STREAMS_PER_ACCOUNT} open streams.`);
+      places.set(accountId, taken + 1);
+      return () => {
+        const left = (places.get(accountId) ?? 1) - 1;
+        if (left === 0) places.delete(accountId);
+        else places.set(accountId, left);
+      };
+    },
+    isLast: async (subjectId, since, seq) => (await readPast(sql, subjectId, withSlack(since), seq)).length === 0,
+    wake: () => bell.abort(),
+    stop: () => {
+      stopping.abort();
+      bell.abort();
+    },
+    async *follow(subjectId, since, afterSeq, signal) {
+      const end = AbortSignal.any([signal, stopping.signal]);
+      const follower = new Follower();
+      const own = followers.get(subjectId) ?? new Set();
+      followers.set(subjectId, own.add(follower));
+      deps.metrics.streams.inc();
+      const close = () => follower.end();
+      end.addEventListener('abort', close);
+      try {
+        // From here on nothing is missed: what commits later is at or beyond this horizon, what committed before is read now.
+        const start = await readHorizon(sql);
+        horizon ??= start;
+        if (!running) void poll();
+        let last = afterSeq;
+        let batch: FeedEvent[] | undefined = await readPast(sql, subjectId, withSlack(since), last);
+        while (batch) {
+          const fresh = batch.filter((event) => event.seq > last);
+          last = fresh.at(-1)?.seq ?? last;
+          if (fresh.length > 0) yield fresh;
+          batch = await follower.next();
+        }
+      } finally {
+        end.removeEventListener('abort', close);
+        own.delete(follower);
+        if (own.size === 0) followers.delete(subjectId);
+        deps.metrics.streams.dec();
+      }
+    },
+  };
+}
+
+/** A queue with one reader; `undefined` tells that it has ended. */
+class Follower {
+  private waiting: FeedEvent[] = [];
+  private wanted: ((events: FeedEvent[] | undefined) => void) | undefined;
+  private ended = false;
+
+  push(events: FeedEvent[]) {
+    this.waiting.push(...events);
+    this.wanted?.(this.waiting.splice(0));
+    this.wanted = undefined;
+  }
+
+  end() {
+    this.ended = true;
+    this.wanted?.(undefined);
+    this.wanted = undefined;
+  }
+
+  next(): Promise<FeedEvent[] | undefined> {
+    if (this.ended) return Promise.resolve(undefined);
+    if (this.waiting.length > 0) return Promise.resolve(this.waiting.splice(0));
+    return new Promise((resolve) => {
+      this.wanted = resolve;
+    });
+  }
+}
+
+async function readHorizon(sql: Sql): Promise<string> {
+  const [row] = await sql<{ horizon: string }[]>`select platform.event_horizon()::text as horizon`;
+  if (!row) throw new Error('no horizon');
+  return row.horizon;
+}
+
+/** Within one subject the order is by `seq`: whoever appends holds the subject's row, so numbers follow commits. */
+async function readNews(sql: Sql, from: string, subjects: string[]) {
+  const rows = await sql<
+    {
+      horizon: string;
+      age: number;
+      seq: bigint | null;
+      type: string;
+      subject_id: string;
+      payload: unknown;
+      created_at: Date;
+    }[]
+  >`
+    with now_running as materialized (
+      select platform.event_horizon() as horizon,
+        coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 as age
+      from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
+    )
+    select r.horizon::text as horizon, r.age, e.seq, e.type, e.subject_id, e.payload, e.created_at
+    from now_running r left join platform.events e
+      on e.xid >= ${from}::text::xid8 and e.xid < r.horizon
+      and e.subject_id = any(${subjects}::uuid[])
+      and e.created_at > now() - make_interval(secs => ${OLDEST_NEW_EVENT_S})
+    order by e.seq`;
+  const [first] = rows;
+  if (!first) throw new Error('no horizon');
+  const news = rows.flatMap((row) => (row.seq === null ? [] : [toEvent({ ...row, seq: row.seq })]));
+  return { next: first.horizon, ageS: first.age, news };
+}
+
+const withSlack = (since: Date) => new Date(since.getTime() - SLACK_MS);
+
+async function readPast(sql: Sql, subjectId: string, since: Date, afterSeq: bigint): Promise<FeedEvent[]> {
+  const rows = await sql<{ seq: bigint; type: string; subject_id: string; payload: unknown; created_at: Date }[]>`
+    select seq, type, subject_id, payload, created_at from platform.events
+    where subject_id = ${subjectId}::uuid and seq > ${afterSeq}::bigint and created_at >= ${since}
+    order by seq`;
+  return rows.map(toEvent);
+}
+
+const toEvent = (row: {
+  seq: bigint;
+  type: string;
+  subject_id: string;
+  payload: unknown;
+  created_at: Date;
+}): FeedEvent => ({
+  seq: row.seq,
+  type: row.type,
+  subjectId: row.subject_id,
+  payload: row.payload,
+  createdAt: row.created_at,
+});

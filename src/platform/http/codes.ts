@@ -1,0 +1,130 @@
+/**
+ * Every error code that Farebox can answer: the closed list. `docs/errors.md` is generated from it, and a test fails
+ * when a code is unused or a reply carries one that is not here.
+ */
+export const codes = {
+  // 400: the request cannot be read
+  malformed_request: [400, 'The request could not be read', 'Send well-formed HTTP and JSON.'],
+  invalid_id: [400, 'An id has the wrong form', 'Use the id as it was given to you; its prefix tells what it names.'],
+  invalid_cursor: [400, 'The cursor is not one of ours', 'Use `next_cursor` of the previous page, unchanged.'],
+  idempotency_key_required: [
+    400,
+    'An Idempotency-Key header is required',
+    'Send a key of your own, one for each thing you want done.',
+  ],
+  idempotency_key_invalid: [400, 'The Idempotency-Key is not usable', 'Send 1 to 255 visible characters.'],
+  // 401: who is asking?
+  unauthenticated: [
+    401,
+    'Authentication is required',
+    'Send `Authorization: Bearer` with an access token or an API key.',
+  ],
+  invalid_token: [401, 'The access token is not valid', 'Log in again, or refresh the token.'],
+  invalid_api_key: [401, 'The API key is not valid', 'Check that the key is complete, not expired and not revoked.'],
+  invalid_credentials: [401, 'E-mail or password is wrong', 'Check both. Which one is wrong is not told.'],
+  invalid_refresh_token: [
+    401,
+    'The refresh token is not valid',
+    'Log in again. A token that was used twice ends its whole session.',
+  ],
+  invalid_callback_token: [
+    401,
+    'The callback token is not valid',
+    'Use the `callback_token` of the latest attempt of this run.',
+  ],
+  invalid_webhook_signature: [
+    401,
+    'The webhook signature is not valid',
+    'Sign timestamp, dot and raw body with the shared secret.',
+  ],
+  // 402: pay first
+  insufficient_credits: [
+    402,
+    'Not enough credits',
+    'Buy one of the packages in `pay_with`, then repeat the request with the same Idempotency-Key.',
+  ],
+  // 403: known, but not allowed
+  insufficient_scope: [403, 'The API key lacks a scope', 'Use a key that has the scope named in `required_scope`.'],
+  forbidden: [403, 'Not allowed for this account', 'Use an account with the right role.'],
+  account_disabled: [403, 'The account is disabled', 'Ask the operator.'],
+  not_workflow_owner: [403, 'The workflow belongs to another account', 'Use a workflow of your own.'],
+  // 404
+  route_not_found: [404, 'There is no such address', 'See /docs for the addresses.'],
+  not_found: [404, 'There is no such object', 'Check the id. Objects of other accounts look the same as none.'],
+  workflow_not_found: [404, 'There is no such workflow', 'Check the id; a deleted workflow cannot be run.'],
+  // 405 – 415
+  method_not_allowed: [405, 'The address does not know this method', 'See the `Allow` header.'],
+  request_timeout: [408, 'The request took too long to arrive', 'Send it again.'],
+  conflict: [409, 'The object is not in a state that allows this', 'Read the object again and decide anew.'],
+  request_in_flight: [
+    409,
+    'The same request is being worked on',
+    'Wait as `Retry-After` says, then repeat it with the same key.',
+  ],
+  email_taken: [409, 'The e-mail address has an account', 'Log in instead.'],
+  price_changed: [409, 'The cost is not what you expected', 'Read the workflow, and accept its cost or the new price.'],
+  service_inactive: [409, 'The service is not offered at present', 'Choose another service, or ask the operator.'],
+  too_many_pending: [409, 'Too many unpaid purchases are open', 'Pay or cancel one first.'],
+  reference_conflict: [409, 'The same cause was booked with another amount', 'Use a new reference for a new cause.'],
+  run_finished: [409, 'The run has ended', 'Nothing more can be reported on it or done to it.'],
+  attempt_superseded: [409, 'A newer attempt of this run exists', 'Stop working on this attempt; its token is void.'],
+  part_conflict: [409, 'This part was reported with other content', 'Give each part its own number.'],
+  link_expired: [410, 'The link is no longer valid', 'Ask for a new one.'],
+  body_too_large: [413, 'The body is too large', 'Stay under the limit of the route.'],
+  uri_too_long: [414, 'The address is too long', 'Shorten it.'],
+  unsupported_media_type: [
+    415,
+    'The content type is not supported',
+    'Send `Content-Type: application/json` in UTF-8, without content encoding.',
+  ],
+  // 422: readable, but not acceptable
+  validation_failed: [
+    422,
+    'Some fields are not acceptable',
+    'See `errors`: each entry points to a field and says what it must be.',
+  ],
+  idempotency_key_reused: [422, 'The Idempotency-Key was used for another request', 'Use a new key for a new request.'],
+  card_number_refused: [
+    422,
+    'Card numbers are not accepted',
+    'Make a token of the card in the browser and send the token.',
+  ],
+  password_too_common: [422, 'The password is a common one', 'Choose another one.'],
+  package_unavailable: [422, 'The package cannot be bought', 'Choose one of `GET /v1/packages`.'],
+  method_unavailable: [422, 'The payment method is not available', 'Choose one of the methods that the package lists.'],
+  return_uri_refused: [
+    422,
+    'The return address is not allowed',
+    'Use an address on an origin that the operator has listed.',
+  ],
+  input_invalid: [422, 'The input does not fit the service', 'See `errors` and the input schema of the service.'],
+  endpoint_refused: [
+    422,
+    'The address may not be called',
+    'Use a public https address, or have the operator allow the private one.',
+  ],
+  amount_out_of_range: [422, 'The amount is out of range', 'Stay within the limits told in `detail`.'],
+  // 429, 431
+  rate_limited: [429, 'Too many requests', 'Wait as `Retry-After` says.'],
+  headers_too_large: [431, 'The headers are too large', 'Send less in the headers.'],
+  // 5xx
+  internal_error: [
+    500,
+    'Something went wrong on our side',
+    'Nothing was charged twice. Repeat with the same Idempotency-Key, and tell us the request id.',
+  ],
+  provider_unavailable: [
+    503,
+    'The payment provider cannot be reached',
+    'Repeat with the same Idempotency-Key after `Retry-After`.',
+  ],
+  overloaded: [503, 'The service is busy', 'Repeat with the same Idempotency-Key after `Retry-After`.'],
+  database_unavailable: [
+    503,
+    'The service is not available for a moment',
+    'Repeat with the same Idempotency-Key after `Retry-After`.',
+  ],
+  shutting_down: [503, 'The service is restarting', 'Repeat with the same Idempotency-Key after `Retry-After`.'],
+} as const satisfies Record<string, readonly [status: number, title: string, remedy: string]>;
+
+export type Code = keyof typeof codes;

@@ -1,0 +1,204 @@
+import { randomUUID } from 'node:crypto';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import helmet from '@fastify/helmet';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+  type RawServerDefault,
+} from 'fastify';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { type Authenticate, admit, requireDeclarations } from './access.ts';
+import { acceptJson } from './body.ts';
+import { problemOf } from './failures.ts';
+import { type Limits, limiter } from './limits.ts';
+import { Problem, problemBody } from './problem.ts';
+
+/** A Fastify server whose routes are typed by their zod schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+export interface ServerOptions {
+  log: Log;
+  metrics: Metrics;
+  publicUrl: string;
+  trustProxy: string[];
+  limits: Limits;
+  authenticate: Authenticate;
+  /** True once the process is on its way out: new requests are sent elsewhere. */
+  isClosing: () => boolean;
+}
+
+const BODY_LIMIT = 64 * 1024;
+const HEADER_LIMIT = 16 * 1024;
+const MAX_PARAM_LENGTH = 200; // ids are 31 characters, page tokens 43
+const MAX_URL_LENGTH = 4096;
+const CONNECTION_TIMEOUT_MS = 60_000;
+const HEADERS_TIMEOUT_MS = 15_000; // slowloris
+const REQUEST_TIMEOUT_MS = 30_000; // a whole request, 64 KiB at most, has arrived by then
+const HANDLER_TIMEOUT_MS = 30_000; // longer than any external call's deadline and its retries
+const KEEP_ALIVE_MS = 72_000; // longer than the usual 60 s of load balancers, which must be the first to close
+const MAX_REQUESTS_PER_SOCKET = 0; // no limit; old connections go with the process
+
+/** A server with everything that holds for every route; contexts add theirs. */
+export async function createServer(options: ServerOptions): Promise<App> {
+  const { log } = options;
+  const docs = `${options.publicUrl}/docs/errors`;
+  const server = Fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }), // one line per request, written below
+    genReqId: requestId,
+    trustProxy: options.trustProxy.length > 0 ? options.trustProxy : false,
+    bodyLimit: BODY_LIMIT,
+    connectionTimeout: CONNECTION_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    handlerTimeout: HANDLER_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxRequestsPerSocket: MAX_REQUESTS_PER_SOCKET,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false, // ours is a problem document
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: HEADER_LIMIT },
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: (fault, request, reply) => {
+      const problem = problemOf(fault, request as FastifyRequest) ?? new Problem('malformed_request');
+      tell(problem, request as FastifyRequest, reply as unknown as FastifyReply, docs);
+    },
+    clientErrorHandler: (fault, socket) => refuseRaw(fault, socket, docs),
+  }).withTypeProvider<ZodTypeProvider>();
+  server.setValidatorCompiler(validatorCompiler);
+  server.setSerializerCompiler(serializerCompiler);
+  server.decorateRequest('caller', null);
+  await server.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  });
+  const limit = await limiter(server as unknown as FastifyInstance, options.limits);
+  acceptJson(server as unknown as FastifyInstance);
+  requireDeclarations(server as unknown as FastifyInstance);
+  listRoutes(server);
+  answerFailures(server, log, docs);
+  logRequests(server, log, options.metrics);
+
+  server.addHook('onRequest', async (request, reply) => {
+    reply.header('Request-Id', request.id);
+    reply.header('Cache-Control', 'no-store');
+    if (options.isClosing()) {
+      reply.header('Connection', 'close');
+      throw new Problem('shutting_down', undefined, { headers: { 'retry-after': '2' } });
+    }
+    if (request.url.length > MAX_URL_LENGTH) throw new Problem('uri_too_long');
+    try {
+      await admit(request, options.authenticate);
+    } catch (fault) {
+      if (fault instanceof Problem && fault.status === 401) await limit.countRefusal(request, reply);
+      throw fault;
+    }
+    if (!request.is404) await limit.count(request, reply);
+  });
+  return server;
+}
+
+/** The client's own Request-Id or trace id when it is harmless, so that both sides' logs can be joined. */
+function requestId(request: IncomingMessage): string {
+  const own = request.headers['request-id'];
+  if (typeof own === 'string' && /^[\w-]{8,64}$/.test(own)) return own;
+  const trace = request.headers['traceparent']; // W3C Trace Context §3.2
+  const traceId =
+    typeof trace === 'string' ? /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(trace)?.[1] : undefined;
+  return traceId ?? randomUUID();
+}
+
+/** One line when the reply is sent. The route's pattern, never the address: addresses can carry capabilities. */
+function logRequests(server: App, log: Log, metrics: Metrics): void {
+  server.addHook('onResponse', async (request, reply) => {
+    const labels = {
+      method: request.method,
+      route: request.routeOptions.url ?? 'none',
+      status: `${Math.floor(reply.statusCode / 100)}xx`,
+    };
+    metrics.requests.observe(labels, reply.elapsedTime / 1000);
+    log.info({
+      request_id: request.id,
+      method: request.method,
+      route: request.routeOptions.url ?? null,
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime * 10) / 10,
+      ...(request.caller ? { account_id: request.caller.accountId } : {}),
+    });
+  });
+}
+
+function answerFailures(server: App, log: Log, docs: string): void {
+  server.setErrorHandler((fault, request, reply) => {
+    const problem = problemOf(fault, request);
+    if (!problem) log.error({ err: fault, request_id: request.id, route: request.routeOptions.url }, 'request failed');
+    return tell(problem ?? new Problem('internal_error'), request, reply, docs);
+  });
+  server.setNotFoundHandler((request) => {
+    const methods = methodsAt(server.routeList, pathOf(request));
+    if (methods.length === 0) throw new Problem('route_not_found');
+    throw new Problem('method_not_allowed', undefined, { headers: { allow: methods.join(', ') } });
+  });
+}
+
+function tell(problem: Problem, request: FastifyRequest, reply: FastifyReply, docs: string): FastifyReply {
+  if (problem.status === 401) reply.header('WWW-Authenticate', 'Bearer realm="farebox"');
+  return reply
+    .code(problem.status)
+    .headers(problem.headers)
+    .type('application/problem+json')
+    .serializer(JSON.stringify)
+    .send(problemBody(problem, { path: pathOf(request), requestId: request.id, docs }));
+}
+
+/** What does not even become a request: answered on the bare socket. */
+function refuseRaw(fault: Error & { code?: string }, socket: Socket, docs: string): void {
+  if (fault.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const code = ({ HPE_HEADER_OVERFLOW: 'headers_too_large', ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout' } as const)[
+    fault.code ?? ''
+  ];
+  const problem = new Problem(code ?? 'malformed_request');
+  const body = JSON.stringify(problemBody(problem, { path: '', requestId: randomUUID(), docs }));
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    'Content-Type: application/problem+json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+const pathOf = (request: FastifyRequest) => request.url.split('?', 1)[0] ?? '/';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** All routes: method and pattern, as they were declared. */
+    routeList: [method: string, pattern: string][];
+  }
+}
+
+function listRoutes(server: App): void {
+  server.decorate('routeList', []);
+  server.addHook('onRoute', ({ method, url }) => {
+    for (const one of [method].flat()) if (one !== 'HEAD') server.routeList.push([one, url]);
+  });
+}
+
+/** Which methods an address does have, for 405 and its Allow header. */
+function methodsAt(routes: [string, string][], path: string): string[] {
+  const segments = path.split('/');
+  const fits = (pattern: string) => {
+    const parts = pattern.split('/');
+    return parts.length === segments.length && parts.every((part, i) => part.startsWith(':') || part === segments[i]);
+  };
+  return routes.filter(([, pattern]) => fits(pattern)).map(([method]) => method);
+}

@@ -1,0 +1,51 @@
+/**
+ * The one stylesheet of all pages. Tokens first; one column; hairlines instead of shadows; status by word and colour.
+ * Contrast of every pair of text and ground is at least 4.5 : 1 (WCAG 2.2 AA) in both schemes.
+ */
+export const stylesheet = `
+:root {
+  --ground: #ffffff; --panel: #f7f7f8; --ink: #1b1b1f; --soft: #5b5b66; --line: #d9d9e0;
+  --accent: #0b57d0; --on-accent: #ffffff; --good: #146c2e; --bad: #b3261e; --wait: #7a4d00;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #131316; --panel: #1c1c21; --ink: #ececf1; --soft: #a9a9b6; --line: #35353d;
+    --accent: #a8c7fa; --on-accent: #062e6f; --good: #7fd694; --bad: #f2b8b5; --wait: #f0c36d;
+  }
+}
+* { box-sizing: border-box; }
+html { color-scheme: light dark; }
+body {
+  margin: 0; background: var(--ground); color: var(--ink);
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+}
+main { max-width: 34rem; margin: 0 auto; padding: 24px 16px 48px; }
+h1 { font-size: 1.25rem; font-weight: 600; margin: 0 0 4px; line-height: 1.3; }
+h2 { font-size: 1rem; font-weight: 600; margin: 24px 0 4px; }
+p { margin: 0 0 12px; }
+a { color: var(--accent); }
+small, .soft { color: var(--soft); font-size: .875rem; font-weight: 400; }
+code, .mono { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .875em; overflow-wrap: anywhere; }
+.amount { font-size: 2.5rem; font-weight: 650; line-height: 1.15; margin: 4px 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.status { display: flex; gap: 8px; align-items: baseline; margin: 16px 0; padding: 12px 16px; border: 1px solid var(--line); border-left: 4px solid currentColor; }
+.status strong { font-weight: 600; }
+.status span { color: var(--ink); }
+.good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
+.qr { display: block; width: 100%; max-width: 288px; margin: 16px auto; padding: 16px; background: #ffffff; border: 1px solid var(--line); }
+.qr img { display: block; width: 100%; height: auto; image-rendering: pixelated; }
+dl { display: grid; grid-template-columns: auto 1fr; gap: 4px 16px; margin: 16px 0; }
+dt { color: var(--soft); } dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
+form { margin: 0 0 8px; }
+label { display: block; margin: 16px 0 4px; }
+input { font: inherit; width: 100%; min-height: 44px; padding: 8px 12px; color: inherit; background: var(--ground); border: 1px solid var(--soft); border-radius: 4px; }
+button, .button {
+  display: block; width: 100%; min-height: 44px; padding: 10px 16px; font: inherit; font-weight: 600; text-align: center; text-decoration: none;
+  color: var(--on-accent); background: var(--accent); border: 1px solid var(--accent); border-radius: 4px; cursor: pointer;
+}
+.quiet { color: var(--ink); background: transparent; border-color: var(--soft); font-weight: 400; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+hr { border: 0; border-top: 1px solid var(--line); margin: 24px 0; }
+footer { margin-top: 32px; color: var(--soft); font-size: .875rem; }
+[hidden] { display: none; }
+@media print { button, .button, form { display: none; } }
+`;

@@ -1,0 +1,66 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What `/metrics` shows. One registry per process start, so that tests do not share it. */
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry, prefix: 'farebox_' });
+  return {
+    registry,
+    requests: new Histogram({
+      name: 'farebox_http_request_seconds',
+      help: 'Time to answer, by route and status class',
+      labelNames: ['method', 'route', 'status'],
+      buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+      registers,
+    }),
+    securityEvents: new Counter({
+      name: 'farebox_security_events_total',
+      help: 'Refused signatures, tokens and the like',
+      labelNames: ['event'],
+      registers,
+    }),
+    providerCalls: new Counter({
+      name: 'farebox_provider_calls_total',
+      help: 'Calls to the payment provider, by outcome',
+      labelNames: ['operation', 'outcome'],
+      registers,
+    }),
+    purchases: new Counter({
+      name: 'farebox_purchases_total',
+      help: 'Purchases that reached a state',
+      labelNames: ['state'],
+      registers,
+    }),
+    runs: new Counter({
+      name: 'farebox_runs_total',
+      help: 'Runs that reached a state',
+      labelNames: ['state'],
+      registers,
+    }),
+    dispatches: new Counter({
+      name: 'farebox_dispatches_total',
+      help: 'Calls to executors, by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    workerFaults: new Counter({
+      name: 'farebox_worker_faults_total',
+      help: 'Rounds of a background worker that failed',
+      labelNames: ['worker'],
+      registers,
+    }),
+    streams: new Gauge({ name: 'farebox_event_streams', help: 'Open event streams', registers }),
+    eventHorizonAge: new Gauge({
+      name: 'farebox_event_horizon_age_seconds',
+      help: 'How long the oldest writing transaction has been holding events back',
+      registers,
+    }),
+    differences: new Gauge({
+      name: 'farebox_reconciliation_differences',
+      help: 'Open differences between the provider and the ledger',
+      registers,
+    }),
+  };
+}
+export type Metrics = ReturnType<typeof createMetrics>;

@@ -1,0 +1,222 @@
+import { readFileSync } from 'node:fs';
+import { and, eq, inArray, sql } from 'drizzle-orm';
+import type { Db, Tx } from '../platform/database/clients.ts';
+import { runIn, type Statement } from '../platform/database/statement.ts';
+import type { Feed } from '../platform/delivery/feed.ts';
+import type { Worker } from '../platform/delivery/worker.ts';
+import type { Egress } from '../platform/egress.ts';
+import { toWire } from '../platform/ids.ts';
+import type { Log } from '../platform/log.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import type { Vault } from '../platform/secrets.ts';
+import { callExecutor, type Verdict } from './call-executor.ts';
+import { fail, succeed, tell } from './finish.ts';
+import type { Run } from './runs.ts';
+import { type Service, signingSecretsOf } from './services.ts';
+import { runs, services, workflows } from './tables.ts';
+
+export interface DispatchDeps {
+  db: Db;
+  vault: Vault;
+  egress: Egress;
+  feed: Feed;
+  log: Log;
+  metrics: Metrics;
+  publicUrl: string;
+  /** A token for the executor of this attempt of this run. */
+  signCallback(claims: { sub: string; acc: string; att: number }, expiresAt: Date): string;
+}
+
+const EVERY_MS = 1_000; // the safety net; new runs ring the bell
+const CALLS_AT_ONCE = 64; // per replica
+const RUNS_PER_ACCOUNT = 4; // per turn: a busy customer does not crowd out the others
+const LEASE_MARGIN_MS = 10_000; // time to write down an answer that came at the last moment
+const CALLBACK_GRACE_MS = 3_600_000; // a report after the deadline is told so, not refused as a stranger's
+const FIRST_BACKOFF_MS = 1_000;
+const MAX_BACKOFF_MS = 300_000;
+const NOBODY = '00000000-0000-0000-0000-000000000000';
+
+type Leased = Run & { n: number; nth: number };
+
+const leaseStatement: Statement<
+  [string, string, number, number, number, number],
+  { account: string; id: string; n: number; nth: number }[]
+> = {
+  text: readFileSync(new URL('./lease-runs.sql', import.meta.url), 'utf8'),
+  parse: (rows) =>
+    rows.map((row) => ({
+      account: row['account_id'] as string,
+      id: row['id'] as string,
+      n: Number(row['n']),
+      nth: Number(row['nth']),
+    })),
+};
+
+/**
+ * Hands due runs to their executors: at least once, always with the same run id. The lease is the attempt: whoever
+ * answers under an older number changes nothing.
+ */
+export function dispatcher(deps: DispatchDeps): Worker {
+  const inHand = new Set<Promise<void>>();
+  const lastServed = new Map<string, string>();
+  return {
+    name: 'dispatch',
+    everyMs: EVERY_MS,
+    settle: async () => {
+      await Promise.all(inHand);
+    },
+    runOnce: async (signal) => {
+      let taken = 0;
+      for (const service of await servicesWithDueRuns(deps.db)) {
+        const room = CALLS_AT_ONCE - inHand.size;
+        if (signal.aborted || room <= 0) break;
+        const leased = await lease(deps.db, service, lastServed.get(service.id) ?? NOBODY, room);
+        const last = leased.toSorted((a, b) => b.n - a.n)[0];
+        if (last) lastServed.set(service.id, last.accountId);
+        taken += leased.length;
+        for (const run of leased) {
+          const call = dispatch(deps, service, run).catch((fault) => {
+            deps.log.error({ err: fault, run_id: run.id }, 'a dispatch was not finished; its lease will run out');
+          });
+          inHand.add(call);
+          call.finally(() => inHand.delete(call));
+        }
+      }
+      return { more: taken > 0 && inHand.size < CALLS_AT_ONCE };
+    },
+  };
+}
+
+/** Services that have something due, in an order that changes, so that none is always last. */
+async function servicesWithDueRuns(db: Db): Promise<Service[]> {
+  return db
+    .select()
+    .from(services)
+    .where(
+      sql`exists (select from ${runs} r where r.service_id = ${services.id} and r.state in ('queued', 'running') and r.next_attempt_at <= now())`,
+    )
+    .orderBy(sql`random()`);
+}
+
+async function lease(db: Db, service: Service, after: string, room: number): Promise<Leased[]> {
+  return db.transaction(async (tx) => {
+    const [lock] = await tx.execute<{ taken: boolean }>(
+      sql`select pg_try_advisory_xact_lock(hashtextextended(${`workflows.dispatch ${service.id}`}, 0)) as taken`,
+    );
+    if (!lock?.taken) return []; // another replica is at it
+    const leaseMs = service.timeoutMs + LEASE_MARGIN_MS;
+    const picked = await runIn(tx, leaseStatement, [
+      service.id,
+      after,
+      room,
+      RUNS_PER_ACCOUNT,
+      leaseMs,
+      service.maxAttempts,
+    ]);
+    if (picked.length === 0) return [];
+    const rows = await tx
+      .select()
+      .from(runs)
+      .where(
+        inArray(
+          runs.id,
+          picked.map(({ id }) => id),
+        ),
+      );
+    const leased = rows.map((run) => ({ ...run, ...pickOf(picked, run) }));
+    await tell(tx, leased, 'run_dispatched');
+    return leased;
+  });
+}
+
+const pickOf = (picked: { id: string; n: number; nth: number }[], run: Run) => {
+  const { n = 0, nth = 0 } = picked.find(({ id }) => id === run.id) ?? {};
+  return { n, nth };
+};
+
+async function dispatch(deps: DispatchDeps, service: Service, run: Run): Promise<void> {
+  const { db, metrics, feed } = deps;
+  feed.wake();
+  const verdict = await callExecutor(deps.egress, {
+    url: service.endpoint,
+    runId: toWire('run', run.id),
+    body: JSON.stringify(await describe(deps, service, run)),
+    secrets: signingSecretsOf(deps.vault, service),
+    timeoutMs: Math.max(1, Math.min(service.timeoutMs, run.deadlineAt.getTime() - Date.now())),
+  });
+  metrics.dispatches.inc({ outcome: verdict.outcome });
+  await settle(db, metrics, service, run, verdict);
+  feed.wake();
+}
+
+/** Writes down what a call came to, if this attempt still counts. */
+async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verdict: Verdict): Promise<void> {
+  switch (verdict.outcome) {
+    case 'done':
+      await succeed(db, metrics, run, verdict.output, run.attempt);
+      return;
+    case 'accepted':
+      await postpone(db, run, 'running', service.reportIntervalS * 1000);
+      return;
+    case 'failed':
+      await fail(db, metrics, run, verdict.failure, run.attempt);
+      return;
+    case 'retry':
+      if (run.attempt >= service.maxAttempts) await fail(db, metrics, run, verdict.failure, run.attempt);
+      else await db.transaction((tx) => retry(tx, run, verdict.afterMs ?? backoffMs(run.attempt)));
+  }
+}
+
+/** Full jitter: between nothing and the exponential bound. */
+export const backoffMs = (attempt: number): number =>
+  Math.round(Math.random() * Math.min(FIRST_BACKOFF_MS * 2 ** attempt, MAX_BACKOFF_MS));
+
+/** Puts a run back into the queue for its next attempt. */
+export async function retry(tx: Tx, run: Run, afterMs: number): Promise<void> {
+  const [queued] = await postponeIn(tx, run, 'queued', afterMs);
+  if (queued) await tell(tx, queued, 'run_requeued', { next_attempt_at: queued.nextAttemptAt.toISOString() });
+}
+
+const postpone = (db: Db, run: Run, state: 'queued' | 'running', ms: number) =>
+  db.transaction((tx) => postponeIn(tx, run, state, ms));
+
+const postponeIn = (tx: Tx, run: Run, state: 'queued' | 'running', ms: number) =>
+  tx
+    .update(runs)
+    .set({ state, nextAttemptAt: sql`now() + make_interval(secs => ${ms / 1000}::float8)` })
+    .where(
+      and(
+        eq(runs.accountId, run.accountId),
+        eq(runs.id, run.id),
+        eq(runs.state, 'running'),
+        eq(runs.attempt, run.attempt),
+      ),
+    )
+    .returning();
+
+/** The body of the call: everything an executor needs, and nothing about the customer but the workflow's name. */
+async function describe(deps: DispatchDeps, service: Service, run: Run) {
+  const [workflow] = await deps.db
+    .select({ name: workflows.name })
+    .from(workflows)
+    .where(eq(workflows.id, run.workflowId));
+  const runId = toWire('run', run.id);
+  const expiresAt = new Date(run.deadlineAt.getTime() + CALLBACK_GRACE_MS);
+  return {
+    type: 'run.dispatched',
+    timestamp: new Date().toISOString(),
+    data: {
+      run_id: runId,
+      attempt: run.attempt,
+      service: { id: toWire('service', service.id), name: service.name },
+      workflow: { id: toWire('workflow', run.workflowId), name: workflow?.name ?? '' },
+      input: run.input,
+      deadline: run.deadlineAt.toISOString(),
+      callback_url: `${deps.publicUrl}/v1/executor/runs/${runId}`,
+      callback_token: deps.signCallback(
+        { sub: runId, acc: toWire('account', run.accountId), att: run.attempt },
+        expiresAt,
+      ),
+    },
+  };
+}

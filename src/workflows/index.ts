@@ -1,0 +1,6 @@
+export { rememberDefinitions } from './definitions.ts';
+export { dispatcher } from './dispatch.ts';
+export { executorRoutes } from './executor-routes.ts';
+export { runExpirer } from './expire.ts';
+export { workflowsOperatorRoutes } from './operator-routes.ts';
+export { type WorkflowsDeps, workflowsRoutes } from './routes.ts';

@@ -1,0 +1,123 @@
+import { and, eq, sql } from 'drizzle-orm';
+import type { Db, Tx } from '../platform/database/clients.ts';
+import { Problem } from '../platform/http/problem.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import { backoffMs, retry } from './dispatch.ts';
+import { asJson, type Failure, fail, type RunRef, succeed, tell } from './finish.ts';
+import { isOver, type Run } from './runs.ts';
+import { parts, runs, services } from './tables.ts';
+
+/** What an executor that answered 202 tells later. Each report extends the time until the next one is due. */
+
+export interface Reporter extends RunRef {
+  attempt: number;
+}
+
+/** How far the work is. 409 from an attempt that is no longer the latest. */
+export async function reportProgress(
+  db: Db,
+  by: Reporter,
+  progress: { percent: number | null; message: string | null },
+): Promise<void> {
+  await db.transaction(async (tx) => {
+    const run = await extend(tx, by, { progress: asJson(progress) });
+    await tell(tx, run, 'run_progressed', { progress });
+  });
+}
+
+/** A partial result. The same part twice is fine; the same number with other content is a 409. */
+export async function reportPart(db: Db, by: Reporter, number: number, content: unknown): Promise<void> {
+  await db.transaction(async (tx) => {
+    const run = await extend(tx, by, {});
+    const [added] = await tx
+      .insert(parts)
+      .values({ accountId: by.accountId, runId: by.id, number, content: asJson(content) })
+      .onConflictDoNothing()
+      .returning({ number: parts.number });
+    if (added) return tell(tx, run, 'run_part_added', { part: number });
+    const [same] = await tx
+      .select({ number: parts.number })
+      .from(parts)
+      .where(
+        and(
+          eq(parts.accountId, by.accountId),
+          eq(parts.runId, by.id),
+          eq(parts.number, number),
+          sql`${parts.content} = ${asJson(content)}`,
+        ),
+      );
+    if (!same) throw new Problem('part_conflict');
+  });
+}
+
+/**
+ * The result. The first completion wins, even one of an older attempt: the work is done. The same completion again, as
+ * after a lost answer, is fine; any other one is late.
+ */
+export async function reportCompletion(db: Db, metrics: Metrics, by: Reporter, output: unknown): Promise<void> {
+  if (await succeed(db, metrics, by, output)) return;
+  const [same] = await db
+    .select({ id: runs.id })
+    .from(runs)
+    .where(
+      and(
+        isRun(by),
+        eq(runs.state, 'succeeded'),
+        eq(runs.attempt, by.attempt),
+        sql`${runs.output} = ${asJson(output)}`,
+      ),
+    );
+  if (!same) throw await whyNot(db, by);
+}
+
+/** A failure: for good, or to be tried again as after a 503. */
+export async function reportFailure(
+  db: Db,
+  metrics: Metrics,
+  by: Reporter,
+  failure: Failure,
+  retryable: boolean,
+): Promise<void> {
+  if (retryable && (await tryAgain(db, by))) return;
+  if (await fail(db, metrics, by, failure, by.attempt)) return;
+  const [same] = await db
+    .select({ id: runs.id })
+    .from(runs)
+    .where(and(isRun(by), eq(runs.state, 'failed'), eq(runs.attempt, by.attempt), eq(runs.failureCode, failure.code)));
+  if (!same) throw await whyNot(db, by);
+}
+
+async function tryAgain(db: Db, by: Reporter): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const [row] = await tx
+      .select({ run: runs, maxAttempts: services.maxAttempts })
+      .from(runs)
+      .innerJoin(services, eq(services.id, runs.serviceId))
+      .where(and(isRun(by), eq(runs.state, 'running'), eq(runs.attempt, by.attempt)));
+    if (!row || row.run.attempt >= row.maxAttempts) return false;
+    await retry(tx, row.run, backoffMs(row.run.attempt));
+    return true;
+  });
+}
+
+/** Counts a sign of life of the latest attempt. */
+async function extend(tx: Tx, by: Reporter, change: object): Promise<Run> {
+  const interval = tx.select({ s: services.reportIntervalS }).from(services).where(eq(services.id, runs.serviceId));
+  const [run] = await tx
+    .update(runs)
+    .set({ ...change, nextAttemptAt: sql`now() + make_interval(secs => ${interval})` })
+    .where(and(isRun(by), eq(runs.state, 'running'), eq(runs.attempt, by.attempt)))
+    .returning();
+  if (!run) throw await whyNot(tx, by);
+  return run;
+}
+
+async function whyNot(on: Db | Tx, by: Reporter): Promise<Problem> {
+  const [run] = await on.select({ state: runs.state }).from(runs).where(isRun(by));
+  if (!run) return new Problem('not_found');
+  if (isOver(run.state))
+    return new Problem('run_finished', `The run has ${run.state}.`, { extra: { state: run.state } });
+  return new Problem('attempt_superseded');
+}
+
+const isRun = ({ accountId, id }: RunRef) => and(eq(runs.accountId, accountId), eq(runs.id, id));

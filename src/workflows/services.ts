@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import { and, desc, eq, ne, sql } from 'drizzle-orm';
+import type { Db, Tx } from '../platform/database/clients.ts';
+import { appendEvents } from '../platform/delivery/events.ts';
+import { newId } from '../platform/ids.ts';
+import type { Vault } from '../platform/secrets.ts';
+import { services, workflows } from './tables.ts';
+
+export type Service = typeof services.$inferSelect;
+
+/** What an operator says of a service; the rest is ours. */
+export interface ServiceTerms {
+  name: string;
+  description: string;
+  creditCost: bigint;
+  inputSchema: object;
+  endpoint: string;
+  timeoutMs: number;
+  maxAttempts: number;
+  deadlineS: number;
+  reportIntervalS: number;
+  maxConcurrency: number;
+  refundOnFailure: 'full' | 'none';
+  active: boolean;
+}
+
+/** Secrets that sign calls to an executor: while one is being replaced, both do. */
+interface SigningSecrets {
+  present: string;
+  former?: { secret: string; until: number };
+}
+
+const SECRET_BYTES = 32; // Standard Webhooks: 24 to 64
+const FORMER_SIGNS_FOR_MS = 24 * 3_600_000;
+
+/** A new service and its signing secret, which is told this once. */
+export async function createService(
+  tx: Tx,
+  vault: Vault,
+  terms: ServiceTerms,
+): Promise<{ service: Service; secret: string }> {
+  const id = newId();
+  const secret = newSecret();
+  const [service] = await tx
+    .insert(services)
+    .values({ id, ...terms, signingSecret: seal(vault, id, { present: secret }) })
+    .returning();
+  if (!service) throw new Error('no service was made');
+  return { service, secret };
+}
+
+/** Changes a service. A new cost is a new price version: existing workflows keep the cost they agreed to. */
+export async function changeService(tx: Tx, id: string, change: Partial<ServiceTerms>): Promise<Service | undefined> {
+  const [before] = await tx.select().from(services).where(eq(services.id, id)).for('update');
+  if (!before) return undefined;
+  const isRepriced = change.creditCost !== undefined && change.creditCost !== before.creditCost;
+  const [service] = await tx
+    .update(services)
+    .set({ ...change, version: before.version + 1, priceVersion: before.priceVersion + (isRepriced ? 1 : 0) })
+    .where(eq(services.id, id))
+    .returning();
+  return service;
+}
+
+/** Replaces the signing secret; the former one signs along for a day. */
+export async function rotateSecret(tx: Tx, vault: Vault, id: string): Promise<string | undefined> {
+  const [service] = await tx.select().from(services).where(eq(services.id, id)).for('update');
+  if (!service) return undefined;
+  const { present } = open(vault, service);
+  const secret = newSecret();
+  const secrets = { present: secret, former: { secret: present, until: Date.now() + FORMER_SIGNS_FOR_MS } };
+  await tx
+    .update(services)
+    .set({ signingSecret: seal(vault, id, secrets) })
+    .where(eq(services.id, id));
+  return secret;
+}
+
+/** The secrets that sign a call now, newest first. */
+export function signingSecretsOf(vault: Vault, service: Pick<Service, 'id' | 'signingSecret'>): string[] {
+  const { present, former } = open(vault, service);
+  return former && former.until > Date.now() ? [present, former.secret] : [present];
+}
+
+/** Moves every workflow of a service to its present price, and tells their owners. Resolves to how many there were. */
+export async function repriceWorkflows(tx: Tx, service: Service): Promise<number> {
+  const moved = await tx
+    .update(workflows)
+    .set({ creditCost: service.creditCost, priceVersion: service.priceVersion, version: sql`${workflows.version} + 1` })
+    .where(and(eq(workflows.serviceId, service.id), ne(workflows.priceVersion, service.priceVersion)))
+    .returning({ id: workflows.id, accountId: workflows.accountId });
+  await appendEvents(
+    tx,
+    moved.map(({ id, accountId }) => ({
+      accountId,
+      type: 'workflows.workflow_repriced',
+      subjectId: id,
+      payload: { credit_cost: Number(service.creditCost), price_version: service.priceVersion },
+    })),
+  );
+  return moved.length;
+}
+
+export async function findService(on: Db | Tx, id: string): Promise<Service | undefined> {
+  const [service] = await on.select().from(services).where(eq(services.id, id));
+  return service;
+}
+
+/** Newest first; customers see the active ones. */
+export const listServices = (db: Db, onlyActive: boolean, after: string | null, limit: number): Promise<Service[]> =>
+  db
+    .select()
+    .from(services)
+    .where(
+      and(
+        onlyActive ? eq(services.active, true) : undefined,
+        after === null
+          ? undefined
+          : sql`(${services.createdAt}, ${services.id}) < (select created_at, id from ${services} where id = ${after}::uuid)`,
+      ),
+    )
+    .orderBy(desc(services.createdAt), desc(services.id))
+    .limit(limit);
+
+const newSecret = () => `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`;
+const purposeOf = (id: string) => `service-signing-secret:${id}`;
+const seal = (vault: Vault, id: string, secrets: SigningSecrets) => vault.seal(JSON.stringify(secrets), purposeOf(id));
+const open = (vault: Vault, { id, signingSecret }: Pick<Service, 'id' | 'signingSecret'>) =>
+  JSON.parse(vault.open(signingSecret, purposeOf(id))) as SigningSecrets;

@@ -1,0 +1,118 @@
+import { sql } from 'drizzle-orm';
+import {
+  boolean,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  text,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import { amount, bytea, createdAt, moment } from '../platform/database/columns.ts';
+
+/** Schema `workflows`. */
+export const workflowsSchema = pgSchema('workflows');
+
+export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+/** An operator's offer and how it is executed. */
+export const services = workflowsSchema.table('services', {
+  id: uuid('id').primaryKey(),
+  name: text('name').notNull(),
+  description: text('description').notNull().default(''),
+  creditCost: amount('credit_cost').notNull(),
+  /** Raised with every change of the cost. */
+  priceVersion: integer('price_version').notNull().default(1),
+  /** JSON Schema of the input, checked before any money moves. */
+  inputSchema: jsonb('input_schema').notNull().default({}),
+  /** Raised with every change of what a run depends on. */
+  version: integer('version').notNull().default(1),
+  endpoint: text('endpoint').notNull(),
+  /** Sealed `whsec_…`. */
+  signingSecret: bytea('signing_secret').notNull(),
+  timeoutMs: integer('timeout_ms').notNull(),
+  maxAttempts: integer('max_attempts').notNull(),
+  deadlineS: integer('deadline_s').notNull(),
+  reportIntervalS: integer('report_interval_s').notNull(),
+  maxConcurrency: integer('max_concurrency').notNull(),
+  refundOnFailure: text('refund_on_failure').$type<'full' | 'none'>().notNull().default('full'),
+  active: boolean('active').notNull().default(true),
+  createdAt: createdAt(),
+});
+
+/** An account's own configuration of a service, with the cost it agreed to. */
+export const workflows = workflowsSchema.table(
+  'workflows',
+  {
+    id: uuid('id').primaryKey(),
+    accountId: uuid('account_id').notNull(),
+    serviceId: uuid('service_id')
+      .notNull()
+      .references(() => services.id),
+    name: text('name').notNull(),
+    creditCost: amount('credit_cost').notNull(),
+    priceVersion: integer('price_version').notNull(),
+    inputDefaults: jsonb('input_defaults').notNull().default({}),
+    version: integer('version').notNull().default(1),
+    createdAt: createdAt(),
+    deletedAt: moment('deleted_at'),
+  },
+  (t) => [index('workflows_account').on(t.accountId, t.createdAt, t.id), index('workflows_service').on(t.serviceId)],
+);
+
+/** One execution. The row is its own queue entry and keeps the client's Idempotency-Key for ever. */
+export const runs = workflowsSchema.table(
+  'runs',
+  {
+    accountId: uuid('account_id').notNull(),
+    id: uuid('id').notNull(),
+    workflowId: uuid('workflow_id').notNull(),
+    serviceId: uuid('service_id').notNull(),
+    cost: amount('cost').notNull(),
+    returned: amount('returned').notNull().default(sql`0`),
+    priceVersion: integer('price_version').notNull(),
+    state: text('state').$type<RunState>().notNull().default('queued'),
+    input: jsonb('input').notNull(),
+    output: jsonb('output'),
+    failureCode: text('failure_code'),
+    failureMessage: text('failure_message'),
+    progress: jsonb('progress'),
+    idempotencyKey: text('idempotency_key').notNull(),
+    requestHash: bytea('request_hash').notNull(),
+    /** Fencing token: whoever works under an older number has no say any more. */
+    attempt: integer('attempt').notNull().default(0),
+    /** The queue: due when it has passed. While running it is the end of the lease, or when the next report is due. */
+    nextAttemptAt: moment('next_attempt_at').notNull().default(sql`now()`),
+    deadlineAt: moment('deadline_at').notNull(),
+    createdAt: createdAt(),
+    startedAt: moment('started_at'),
+    finishedAt: moment('finished_at'),
+  },
+  (t) => [
+    primaryKey({ name: 'runs_pkey', columns: [t.accountId, t.id] }),
+    uniqueIndex('runs_key').on(t.accountId, t.idempotencyKey),
+    index('runs_id').on(t.id),
+    index('runs_account').on(t.accountId, t.createdAt, t.id),
+    index('runs_queue').on(t.serviceId, t.accountId, t.nextAttemptAt).where(sql`state in ('queued', 'running')`),
+    index('runs_deadline').on(t.deadlineAt).where(sql`state in ('queued', 'running')`),
+  ],
+);
+
+/** Partial results, as the executor reported them. */
+export const parts = workflowsSchema.table(
+  'parts',
+  {
+    accountId: uuid('account_id').notNull(),
+    runId: uuid('run_id').notNull(),
+    number: integer('number').notNull(),
+    content: jsonb('content').notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ name: 'parts_pkey', columns: [t.accountId, t.runId, t.number] }),
+    foreignKey({ name: 'parts_run', columns: [t.accountId, t.runId], foreignColumns: [runs.accountId, runs.id] }),
+  ],
+);
