@@ -20,7 +20,7 @@ test('the main job, by HTTP only', async () => {
   });
   const [charge] = farebox.omise.control.charges();
   farebox.omise.control.pay(String(charge?.['id']));
-  const paid = await eventually(
+  await eventually(
     () => customer.ok('GET', `/v1/purchases/${purchase.id}`),
     (p) => p.status === 'completed',
   );
