@@ -2,6 +2,7 @@ import { createControl, type OmiseControl } from './control/control.ts';
 import { serveControl } from './control/control-server.ts';
 import { type Listener, listen } from './http/listener.ts';
 import { serve } from './http/serve.ts';
+import { remember } from './memory.ts';
 import { routes } from './routes.ts';
 import { createWorld, type World, type WorldOptions } from './state.ts';
 
@@ -12,6 +13,8 @@ export interface OmiseOptions extends WorldOptions {
   controlPort?: number;
   /** PEM; the API is then served over TLS. The control port is not. */
   tls?: { key: string; cert: string };
+  /** Where it keeps what it knows between starts; none = it forgets. */
+  memoryFile?: string;
   /** How others reach it, when that is not its own address (in a container). */
   publicUrl?: string;
 }
@@ -29,6 +32,7 @@ export interface OmiseStandIn {
 export async function startOmise(options: OmiseOptions): Promise<OmiseStandIn> {
   const { host = '127.0.0.1', port = 0, controlPort = 0, tls } = options;
   const world = createWorld(options);
+  const memory = options.memoryFile === undefined ? undefined : remember(world, options.memoryFile);
   const control = createControl(world);
   const api = await listen({ host, port, ...(tls && { tls }) }, serve(world, routes));
   const desk = await listen({ host, port: controlPort }, serveControl(control)).catch(async (fault: unknown) => {
@@ -41,7 +45,10 @@ export async function startOmise(options: OmiseOptions): Promise<OmiseStandIn> {
     port: api.port,
     controlUrl: urlOf(desk, 'http'),
     control,
-    close: () => close(world, api, desk),
+    close: async () => {
+      memory?.stop();
+      await close(world, api, desk);
+    },
   };
 }
 

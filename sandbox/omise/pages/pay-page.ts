@@ -17,20 +17,23 @@ import { duration, money, sandboxPage, shortId } from './layout.ts';
 /** `GET /pay?qr=<payload>`: what a phone does after it has read the code. */
 export function scan({ world, query }: Call): Answer {
   const payload = textField(query, 'qr');
-  if (payload === null) return scanForm();
+  if (payload === null) return scanForm(world);
   const reference = scannedReference(payload);
   const charge = [...world.charges.values()].find(({ id, qr }) => qr !== null && referenceOf(id) === reference);
   return charge === undefined ? unknownPage() : seeOther(`/pay/${charge.id}`);
 }
 
-function scanForm(): Answer {
+function scanForm(world: World): Answer {
+  const waiting = [...world.open].filter(isAwaiting).reverse().slice(0, 10);
   const content = html`<h1>Scan a QR code</h1>
 <p class="lead">Paste what the code says. A phone would read it with its camera.</p>
 <form method="get" action="/pay">
 <label for="qr">Content of the code</label>
 <textarea id="qr" name="qr" required spellcheck="false" autocomplete="off"></textarea>
 <button>Continue</button>
-</form>`;
+</form>
+${waiting.length === 0 ? null : html`<h2>Or take one that is waiting</h2>`}
+${waiting.map((charge) => html`<p><a class="button plain" href="/pay/${charge.id}">${money(charge.amount, charge.currency)} to ${world.merchant}</a></p>`)}`;
   return sandboxPage(200, 'Scan a QR code', content);
 }
 

@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { onTestFinished } from 'vitest';
+import { freePort } from '../../sandbox/postgres.ts';
+import type { Json } from './client.ts';
+import { databaseForTest } from './database.ts';
+import { type FareboxOptions, startProvider, type TestFarebox, testEnvironment } from './farebox.ts';
+
+/** A Farebox in a process of its own: one that can die. Everything a `TestFarebox` is used for works with it, too. */
+export interface ChildFarebox extends Omit<TestFarebox, 'stop'> {
+  /** SIGKILL: nothing is finished, nothing is told. Resolves when the process is gone. */
+  kill(): Promise<void>;
+  /** SIGTERM; resolves to the exit code when it has drained. */
+  stop(): Promise<number | null>;
+  /** A new process with the same environment, on the same ports; resolves when it listens. */
+  start(): Promise<void>;
+  /** Resolves to the exit code of the process that runs now: `null` when a signal ended it. */
+  exited(): Promise<number | null>;
+  /** What all its processes have logged, parsed; lines that are not JSON are `{ raw }`. */
+  logged: Json[];
+}
+
+const READY_WITHIN_MS = 30_000; // half a second on a machine with nothing else to do
+const KEPT_LINES = 10_000;
+
+/** `src/main.ts` as a child process, for one test. Log lines are kept: `LOG_LEVEL` is `info` unless `env` says otherwise. */
+export async function childForTest(options: Omit<FareboxOptions, 'log'> = {}): Promise<ChildFarebox> {
+  const database = options.database ?? (await databaseForTest());
+  const omise = options.omise ?? (await startProvider());
+  if (!options.omise) onTestFinished(() => omise.close());
+  const [publicPort, internalPort] = [await freePort(), await freePort()];
+  omise.control.account({ webhook_uri: `http://127.0.0.1:${publicPort}/v1/webhooks/omise` });
+  const environment = {
+    ...testEnvironment(database, { port: publicPort, omiseUrl: omise.url }),
+    INTERNAL_PORT: String(internalPort),
+    LOG_LEVEL: 'info',
+    ...options.env,
+  };
+  const logged: Json[] = [];
+  let current: ChildProcess | undefined;
+  const signal = async (name: 'SIGKILL' | 'SIGTERM') => {
+    if (!current || isGone(current)) return current?.exitCode ?? null;
+    const gone = once(current, 'exit');
+    current.kill(name);
+    await gone;
+    return current.exitCode;
+  };
+  const child: ChildFarebox = {
+    publicPort,
+    internalPort,
+    url: `http://127.0.0.1:${publicPort}`,
+    internalUrl: `http://127.0.0.1:${internalPort}`,
+    database,
+    omise,
+    environment,
+    logged,
+    kill: async () => void (await signal('SIGKILL')),
+    stop: () => signal('SIGTERM'),
+    exited: async () => {
+      if (current && !isGone(current)) await once(current, 'exit');
+      return current?.exitCode ?? null;
+    },
+    start: async () => {
+      await signal('SIGKILL');
+      current = spawn(process.execPath, ['src/main.ts'], { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+      await listening(current, logged);
+    },
+  };
+  onTestFinished(() => child.kill());
+  await child.start();
+  return child;
+}
+
+const isGone = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;
+
+/** Resolves when the process says that it listens; rejects with what it said when it ends before, or is too slow. */
+function listening(child: ChildProcess, logged: Json[]): Promise<void> {
+  const said: string[] = [];
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`not ready in time\n${said.join('\n')}`)), READY_WITHIN_MS);
+    const take = (line: string) => {
+      const entry = parse(line);
+      if (logged.length < KEPT_LINES) logged.push(entry);
+      if (said.length < 50) said.push(line);
+      if (entry.msg === 'listening') resolve();
+    };
+    for (const stream of [child.stdout, child.stderr]) if (stream) createInterface(stream).on('line', take);
+    child.once('error', reject);
+    child.once('close', (code) => {
+      clearTimeout(timer);
+      reject(new Error(`ended with ${code} before it listened\n${said.join('\n')}`));
+    });
+  });
+}
+
+function parse(line: string): Json {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return { raw: line };
+  }
+}
