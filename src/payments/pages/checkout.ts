@@ -1,4 +1,5 @@
 import { html, type Markup } from '../../platform/http/html.ts';
+import { toWire } from '../../platform/ids.ts';
 import type { Method } from '../capability.ts';
 import type { PurchaseView } from '../purchases/read.ts';
 
@@ -32,12 +33,13 @@ const count = (credits: bigint) =>
 
 export function checkoutPage(view: Checkout): Markup {
   const { purchase } = view;
+  const id = toWire('purchase', purchase.id);
   return html`
     <h1>${purchase.packageName}: ${count(purchase.credits)}</h1>
     <p class="amount">${money(purchase.price, purchase.currency)}</p>
     <div id="live" aria-live="polite" data-state="${purchase.state}">${stateOf(view)}</div>
     <footer>
-      <p>Purchase <span class="mono" title="${purchase.id}">${purchase.id.slice(-12)}</span>${purchase.livemode ? '' : ' · test mode, no real money'}</p>
+      <p>Purchase <span class="mono" title="${id}">${id.slice(0, 8)}…${id.slice(-6)}</span>${purchase.livemode ? '' : ' · test mode, no real money'}</p>
     </footer>`;
 }
 
@@ -70,15 +72,14 @@ function stateOf(view: Checkout): Markup {
     case 'pending':
       if (attempt?.state === 'creating')
         return status('wait', 'Preparing your payment', 'This takes a few seconds. The page goes on by itself.');
-      if (attempt?.qrUri) return scan(view);
-      if (attempt?.authorizeUri) return goOn(attempt.authorizeUri, attempt.method as Method);
-      if (attempt?.state === 'pending')
-        return status(
-          'wait',
-          'Waiting for the payment',
-          'We are being told as soon as it arrives. The page goes on by itself.',
-        );
-      return choose(view);
+      if (attempt?.state !== 'pending') return choose(view);
+      if (attempt.qrUri) return scan(view);
+      if (attempt.authorizeUri) return goOn(attempt.authorizeUri, attempt.method as Method);
+      return status(
+        'wait',
+        'Waiting for the payment',
+        'We are told as soon as it arrives. The page goes on by itself.',
+      );
   }
 }
 
@@ -111,24 +112,39 @@ const goOn = (uri: string, method: Method) => html`
   ${status('wait', 'Waiting for the payment', 'Come back here afterwards; the page tells you when it has arrived.')}`;
 
 function choose({ purchase, methods, attempt }: Checkout): Markup {
+  if (purchase.method !== 'payment_link')
+    return status(
+      'bad',
+      'Not ready',
+      'The payment could not be prepared. Nothing was charged. Start it again where you came from.',
+    );
   if (methods.length === 0)
     return status('bad', 'Not possible at the moment', 'No way to pay is available for this amount. Try again later.');
   const failed = attempt?.state === 'failed' || attempt?.state === 'expired';
   return html`
     ${failed ? status('bad', 'That did not work', `${sentence(attempt.failureMessage) ?? 'The payment did not go through.'} Nothing was charged.`) : null}
     <h2>How do you want to pay?</h2>
-    ${methods.map((method) =>
-      method === 'truemoney'
-        ? html`<form method="post" action="/checkout/${purchase.pageToken}/pay">
-            <label for="phone">Phone number of the TrueMoney Wallet</label>
-            <input id="phone" name="phone_number" inputmode="tel" autocomplete="tel-national" pattern="0[0-9]{9}" required aria-describedby="phone-hint">
-            <p class="soft" id="phone-hint">0 and nine digits</p>
-            <button name="method" value="truemoney">${methodNames[method]}</button></form>`
-        : html`<form method="post" action="/checkout/${purchase.pageToken}/pay">
-            <button name="method" value="${method}"${method === 'promptpay' ? '' : html` class="quiet"`}>${methodNames[method]}</button></form>`,
-    )}
+    ${methods.filter((method) => method !== 'truemoney').map((method) => button(purchase.pageToken, method))}
+    ${methods.includes('truemoney') ? truemoney(purchase.pageToken) : null}
     ${left(purchase.expiresAt)}`;
 }
+
+const button = (token: string, method: Method) => html`
+  <form method="post" action="/checkout/${token}/pay">
+    <button name="method" value="${method}"${method === 'promptpay' ? '' : html` class="quiet"`}>${methodNames[method]}</button>
+  </form>`;
+
+/** It wants a phone number first, which is asked for only when it is chosen. */
+const truemoney = (token: string) => html`
+  <details>
+    <summary class="button quiet">${methodNames.truemoney}</summary>
+    <form method="post" action="/checkout/${token}/pay">
+      <label for="phone">Phone number of the wallet</label>
+      <input id="phone" name="phone_number" inputmode="tel" autocomplete="tel-national" pattern="0[0-9]{9}" required aria-describedby="phone-hint">
+      <p class="soft" id="phone-hint">0 and nine digits</p>
+      <button name="method" value="truemoney">Pay with ${methodNames.truemoney}</button>
+    </form>
+  </details>`;
 
 /** In words, and exact on hover. It never says that a charge is dead: only the provider can. */
 function left(until: Date): Markup {

@@ -9,7 +9,7 @@ export async function sendQr(
   rail: Rail,
   { purchase, attempt }: PurchaseView,
 ): Promise<FastifyReply> {
-  if (purchase.state !== 'pending' || !attempt?.qrUri)
+  if (purchase.state !== 'pending' || attempt?.state !== 'pending' || !attempt.qrUri)
     throw new Problem('not_found', 'There is no QR code to pay with.');
   const image = await rail.image(attempt.qrUri);
   if (image.outcome !== 'ok') throw retryLater('provider_unavailable', 5);

@@ -34,7 +34,7 @@ export interface PurchaseView {
 
 export function renderPurchase({ purchase, attempt }: PurchaseView, publicUrl: string): z.infer<typeof PurchaseOut> {
   const statusUrl = `${publicUrl}/checkout/${purchase.pageToken}`;
-  const isOpen = purchase.state === 'pending';
+  const payable = purchase.state === 'pending' && attempt?.state === 'pending' ? attempt : null;
   return {
     ...head('purchase', purchase),
     package_id: toWire('package', purchase.packageId),
@@ -44,8 +44,8 @@ export function renderPurchase({ purchase, attempt }: PurchaseView, publicUrl: s
     method: purchase.method,
     status: purchase.state,
     failure: purchase.failureCode === null ? null : { code: purchase.failureCode, message: purchase.failureMessage },
-    qr_url: isOpen && attempt?.qrUri ? `${statusUrl}/qr` : null,
-    authorize_uri: isOpen ? (attempt?.authorizeUri ?? null) : null,
+    qr_url: payable?.qrUri ? `${statusUrl}/qr` : null,
+    authorize_uri: payable?.authorizeUri ?? null,
     status_url: statusUrl,
     expires_at: (attempt?.expiresAt ?? purchase.expiresAt).toISOString(),
     completed_at: timeOrNull(purchase.completedAt),

@@ -46,6 +46,7 @@ export function page(reply: FastifyReply, { title, body, script, refreshS, statu
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
+<link rel="icon" href="data:,">
 ${refreshS === undefined ? null : html`<noscript><meta http-equiv="refresh" content="${refreshS}"></noscript>`}
 <style>${new Markup(stylesheet)}</style>
 </head>

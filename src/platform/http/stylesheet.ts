@@ -31,7 +31,7 @@ code, .mono { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monosp
 .status strong { font-weight: 600; }
 .status span { color: var(--ink); }
 .good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
-.qr { display: block; width: 100%; max-width: 288px; margin: 16px auto; padding: 16px; background: #ffffff; border: 1px solid var(--line); }
+.qr { display: block; width: 100%; max-width: 304px; margin: 16px auto; padding: 8px; background: #ffffff; border: 1px solid var(--line); }
 .qr img { display: block; width: 100%; height: auto; image-rendering: pixelated; }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 4px 16px; margin: 16px 0; }
 dt { color: var(--soft); } dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
@@ -44,6 +44,9 @@ button, .button {
 }
 .quiet { color: var(--ink); background: transparent; border-color: var(--soft); font-weight: 400; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+summary { list-style: none; }
+summary::-webkit-details-marker { display: none; }
+details[open] > summary { margin-bottom: 8px; }
 hr { border: 0; border-top: 1px solid var(--line); margin: 24px 0; }
 footer { margin-top: 32px; color: var(--soft); font-size: .875rem; }
 [hidden] { display: none; }
