@@ -27,6 +27,7 @@ export interface DatabaseOptions {
   applicationName?: string;
 }
 
+const DEFAULT_PORT = 5432;
 const CONNECT_TIMEOUT_S = 5;
 const CLOSE_TIMEOUT_S = 5;
 const IDLE_CLOSE_S = 300; // idle connections go away, but not between two requests
@@ -36,15 +37,18 @@ const MAX_LIFETIME_S = 3600; // so that a failover or a changed password is noti
 const sessionLimits = {
   lock_timeout: 2_000, // ms; a lock is held for one short transaction
   statement_timeout: 5_000,
-  transaction_timeout: 15_000, // PostgreSQL 17 and newer; older ones ignore it by the prefix below
   idle_in_transaction_session_timeout: 10_000,
 };
+/** Only from PostgreSQL 17 on: an older server refuses the connection that asks for it. */
+const TRANSACTION_TIMEOUT_MS = 15_000;
+const TRANSACTION_TIMEOUT_SINCE = 170_000;
 
-/** Opens the clients; connections are made when first needed. */
-export function openDatabase(options: DatabaseOptions): Database {
-  const hot = connect(options, options.pool, 'hot') as Sql;
-  const rest = connect(options, options.pool, 'main');
-  const health = connect(options, 1, 'health') as Sql;
+/** Opens the clients, once the server has told its version; further connections are made when first needed. */
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const limits = await limitsOf(options);
+  const hot = connect(options, options.pool, 'hot', limits) as Sql;
+  const rest = connect(options, options.pool, 'main', limits);
+  const health = connect(options, 1, 'health', limits) as Sql;
   return {
     sql: hot,
     db: drizzle({ client: rest }),
@@ -55,20 +59,41 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 }
 
-/** A client for one task, such as a migration; the caller ends it. */
-export const openClient = (options: Omit<DatabaseOptions, 'pool'>, limits?: Record<string, number>): Sql =>
-  connect({ ...options, pool: 1 }, 1, 'task', limits) as Sql;
+async function limitsOf(options: DatabaseOptions): Promise<Record<string, number>> {
+  const client = openClient(options);
+  try {
+    const [server] = await client<{ version: number }[]>`
+      select current_setting('server_version_num')::int as version`;
+    return (server?.version ?? 0) >= TRANSACTION_TIMEOUT_SINCE
+      ? { ...sessionLimits, transaction_timeout: TRANSACTION_TIMEOUT_MS }
+      : sessionLimits;
+  } finally {
+    await client.end({ timeout: CLOSE_TIMEOUT_S });
+  }
+}
 
-function connect(options: DatabaseOptions, max: number, name: string, limits: Record<string, number> = sessionLimits) {
+/** A client for one task, such as a migration: one connection, which is kept until the caller ends it. */
+export const openClient = (
+  options: Omit<DatabaseOptions, 'pool'>,
+  limits: Record<string, number> = sessionLimits,
+): Sql => connect(options, 1, 'task', limits, { idle_timeout: 0, max_lifetime: 0 }) as Sql;
+
+function connect(
+  options: Omit<DatabaseOptions, 'pool'>,
+  max: number,
+  name: string,
+  limits: Record<string, number>,
+  lives = { idle_timeout: IDLE_CLOSE_S, max_lifetime: MAX_LIFETIME_S },
+) {
   const url = new URL(options.url);
   // TLS is decided here, from the host, and not by a parameter that somebody pasted into the URL.
   url.searchParams.delete('sslmode');
   return postgres(url.href, {
     max,
+    ...ipv6Of(url),
     ssl: tlsFor(url.hostname, options),
     connect_timeout: CONNECT_TIMEOUT_S,
-    idle_timeout: IDLE_CLOSE_S,
-    max_lifetime: MAX_LIFETIME_S,
+    ...lives,
     onnotice: () => {},
     types: { bigint: postgres.BigInt },
     connection: {
@@ -80,12 +105,21 @@ function connect(options: DatabaseOptions, max: number, name: string, limits: Re
   });
 }
 
+/** The driver splits hosts at colons, so an IPv6 address must be handed over beside the URL. */
+function ipv6Of({ hostname, port }: URL): { host?: string; port?: number } {
+  const address = /^\[(.+)\]$/.exec(hostname)?.[1];
+  if (!address) return {};
+  return { host: [address], port: [Number(port || DEFAULT_PORT)] } as unknown as { host: string; port: number };
+}
+
 /** verify-full everywhere but on this machine. */
-function tlsFor(host: string, options: DatabaseOptions): false | ConnectionOptions {
-  if (options.insecure || host === '' || /^(localhost|127\.|\[::1\]$)/.test(host)) return false;
+function tlsFor(host: string, options: Omit<DatabaseOptions, 'pool'>): false | ConnectionOptions {
+  if (options.insecure || /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(host)) return false;
   return {
     minVersion: 'TLSv1.2',
     rejectUnauthorized: true,
+    // For an address the driver names no server; then this is what the certificate must name.
+    host: host.replace(/^\[|\]$/g, ''),
     ...(options.caFile ? { ca: readFileSync(options.caFile, 'utf8') } : {}),
   };
 }
