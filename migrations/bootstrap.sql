@@ -39,6 +39,10 @@ begin
   execute format('grant connect on database %I to %I, %I, %I', current_database(), owner_role, app_role, auditor_role);
   execute format('revoke create, temporary on database %I from public', current_database());
   execute format('revoke create on database %I from %I, %I', current_database(), app_role, auditor_role);
+  -- A database that was upgraded from before PostgreSQL 15 still lets everybody create there.
+  if to_regnamespace('public') is not null and has_schema_privilege(app_role, 'public', 'CREATE') then
+    revoke create on schema public from public;
+  end if;
 
   foreach schema_name in array array['migrations', 'platform', 'identity', 'credits', 'payments', 'workflows', 'refunds']
   loop

@@ -5,7 +5,6 @@ import { withInstallation } from './platform/commands.ts';
 import { ConfigFault } from './platform/config.ts';
 import { databaseCommands } from './platform/database/commands.ts';
 import { SchemaFault } from './platform/database/migrate.ts';
-import { docsCommands } from './platform/docs-commands.ts';
 import { Problem } from './platform/http/problem.ts';
 
 /** `farebox …`: what an operator does outside of requests. Each context brings its own commands. */
@@ -17,7 +16,6 @@ const program = new Command('farebox')
 databaseCommands(program);
 identityCommands(program, withInstallation);
 paymentsCommands(program, withInstallation);
-docsCommands(program);
 
 try {
   await program.parseAsync();

@@ -21,7 +21,7 @@ const STOP_WITHIN_MS = 25_000;
 /** Starts Farebox with a configuration; resolves when both listeners answer. */
 export async function start(config: Config, log: Log): Promise<Running> {
   await prepareDatabase(config, log);
-  const database = openDatabase(databaseOptions(config));
+  const database = await openDatabase(databaseOptions(config));
   const lifecycle: Lifecycle = { phase: 'serving' };
   try {
     await checkInstallation(database, {

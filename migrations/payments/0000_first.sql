@@ -144,3 +144,5 @@ create trigger history_no_truncate before truncate on payments.history
   for each statement execute function platform.refuse_change();
 create trigger claims_append_only before update or delete on payments.claims
   for each row execute function platform.refuse_change();
+create trigger claims_no_truncate before truncate on payments.claims
+  for each statement execute function platform.refuse_change();

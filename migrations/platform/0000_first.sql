@@ -90,5 +90,9 @@ create trigger audit_seals_no_truncate before truncate on platform.audit_seals
   for each statement execute function platform.refuse_change();
 create trigger installation_unchanging before update or delete on platform.installation
   for each row execute function platform.refuse_change();
+create trigger installation_no_truncate before truncate on platform.installation
+  for each statement execute function platform.refuse_change();
 create trigger events_append_only before update or delete on platform.events
   for each row execute function platform.refuse_change();
+create trigger events_no_truncate before truncate on platform.events
+  for each statement execute function platform.refuse_change();

@@ -106,7 +106,8 @@ export interface Spend {
   runId: string;
 }
 
-const spendBatchVerb: Statement<[string[], bigint[], string[]], Outcome[]> = {
+/** Amounts go in as text: the driver takes the type of an array from its first element, a bigint for a single number. */
+const spendBatchVerb: Statement<[string[], string[], string[]], Outcome[]> = {
   text: 'select * from credits.spend_batch($1::uuid[], $2::bigint[], $3::uuid[]) order by n',
   parse: (rows) => rows.map((row) => outcome([row])),
 };
@@ -118,7 +119,7 @@ const spendBatchVerb: Statement<[string[], bigint[], string[]], Outcome[]> = {
 export const spendBatch = (sql: Sql, spends: Spend[]): Promise<Outcome[]> =>
   runHot(sql, spendBatchVerb, [
     spends.map((s) => s.accountId),
-    spends.map((s) => s.amount),
+    spends.map((s) => s.amount.toString()),
     spends.map((s) => s.runId),
   ]);
 

@@ -1,13 +1,13 @@
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
+import { audit } from '../platform/audit-log.ts';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { sqlState } from '../platform/http/failures.ts';
 import { Problem } from '../platform/http/problem.ts';
 import { newId } from '../platform/ids.ts';
 import { hashToken, newToken } from '../platform/secrets.ts';
 import { checkNewPassword, hashPassword, needsRehash, verifyPassword } from './passwords.ts';
-import { accounts, passwordResets, refreshTokens } from './tables.ts';
-
-export type Account = typeof accounts.$inferSelect;
+import { endSessions, lockAccount } from './sessions.ts';
+import { type Account, accounts, passwordResets } from './tables.ts';
 
 const RESET_TTL_HOURS = 24;
 
@@ -40,37 +40,46 @@ export async function logIn(db: Db, email: string, password: string): Promise<Ac
   if (account.disabledAt) throw new Problem('account_disabled');
   if (account.passwordHash && needsRehash(account.passwordHash)) {
     const passwordHash = await hashPassword(password);
-    await db.update(accounts).set({ passwordHash }).where(eq(accounts.id, account.id));
+    // Only over the hash that was verified: meanwhile there may be a new password.
+    await db.update(accounts).set({ passwordHash }).where(stillHas(account));
   }
   return account;
 }
 
-/** Sets a new e-mail address, given the password. 409 `email_taken`. */
-export async function changeEmail(db: Db, accountId: string, password: string, email: string): Promise<Account> {
+const stillHas = ({ id, passwordHash }: Account) =>
+  and(eq(accounts.id, id), sql`${accounts.passwordHash} is not distinct from ${passwordHash}`);
+
+/** The account, when this is its password; else a 401. */
+export async function confirmPassword(db: Db, accountId: string, password: string): Promise<Account> {
   const account = await findAccount(db, accountId);
   if (!account || !(await verifyPassword(password, account.passwordHash))) throw new Problem('invalid_credentials');
-  const [changed] = await db
-    .update(accounts)
-    .set({ email })
-    .where(eq(accounts.id, accountId))
-    .returning()
-    .catch(tellTaken);
-  if (!changed) throw new Problem('not_found');
+  return account;
+}
+
+/** Sets a new e-mail address. 409 `email_taken`; 401 when the password that was confirmed is no longer the present one. */
+export async function changeEmail(tx: Tx, confirmed: Account, email: string): Promise<Account> {
+  const [changed] = await tx.update(accounts).set({ email }).where(stillHas(confirmed)).returning().catch(tellTaken);
+  if (!changed) throw new Problem('invalid_credentials');
   return changed;
 }
 
-/** Sets a new password, given the present one; ends every session of the account. */
-export async function changePassword(db: Db, accountId: string, current: string, wanted: string): Promise<Account> {
-  checkNewPassword(wanted, '/new_password');
-  const account = await findAccount(db, accountId);
-  if (!account || !(await verifyPassword(current, account.passwordHash))) throw new Problem('invalid_credentials');
-  const passwordHash = await hashPassword(wanted);
-  return db.transaction((tx) => setPassword(tx, accountId, passwordHash));
+/** Sets a new password; ends every session and voids every reset link. 401 as `changeEmail`. */
+export async function changePassword(tx: Tx, confirmed: Account, passwordHash: string): Promise<Account> {
+  const account = await setPassword(tx, stillHas(confirmed), passwordHash);
+  if (!account) throw new Problem('invalid_credentials');
+  return account;
+}
+
+/** The hash of a password that somebody chose; 422 for one that will not do. */
+export async function hashNewPassword(password: string): Promise<string> {
+  checkNewPassword(password, '/new_password');
+  return hashPassword(password);
 }
 
 /** A one-time token by which somebody may set a new password; earlier ones of the account are void. */
 export async function offerReset(tx: Tx, accountId: string): Promise<{ token: string; expiresAt: Date }> {
   const token = newToken();
+  await lockAccount(tx, accountId); // of two offers at once, the second voids the first
   await tx.delete(passwordResets).where(eq(passwordResets.accountId, accountId));
   const [row] = await tx
     .insert(passwordResets)
@@ -85,51 +94,50 @@ export async function offerReset(tx: Tx, accountId: string): Promise<{ token: st
 }
 
 /** True while a reset token can be used. */
-export async function isResetOpen(db: Db, token: string): Promise<boolean> {
-  const [row] = await db.select({ id: passwordResets.accountId }).from(passwordResets).where(isOpen(token));
-  return row !== undefined;
-}
+export const isResetOpen = async (db: Db, token: string): Promise<boolean> =>
+  (await accountOfReset(db, token)) !== undefined;
 
-/** Uses a reset token once; 410 when it is spent or too old. */
-export async function useReset(db: Db, token: string, wanted: string): Promise<Account> {
+/** Uses a reset token once; 410 when it is spent or too old. Ends every session of the account. */
+export async function useReset(db: Db, token: string, wanted: string, requestId: string): Promise<Account> {
   checkNewPassword(wanted, '/new_password');
   if (!(await isResetOpen(db, token))) throw new Problem('link_expired');
   const passwordHash = await hashPassword(wanted);
   return db.transaction(async (tx) => {
-    const [used] = await tx
-      .update(passwordResets)
-      .set({ usedAt: sql`now()` })
-      .where(isOpen(token))
-      .returning({ accountId: passwordResets.accountId });
-    if (!used) throw new Problem('link_expired');
-    return setPassword(tx, used.accountId, passwordHash);
+    const accountId = await accountOfReset(tx, token);
+    if (accountId === undefined) throw new Problem('link_expired');
+    await lockAccount(tx, accountId);
+    const isOpenStill = (await accountOfReset(tx, token)) !== undefined;
+    const account = isOpenStill && (await setPassword(tx, eq(accounts.id, accountId), passwordHash));
+    if (!account) throw new Problem('link_expired');
+    await audit(tx, { actor: account.id, action: 'identity.password_reset', subjectId: account.id, requestId });
+    return account;
   });
 }
 
-const isOpen = (token: string) =>
-  and(
+async function accountOfReset(on: Db | Tx, token: string): Promise<string | undefined> {
+  const isOpen = and(
     eq(passwordResets.tokenHash, hashToken(token)),
     isNull(passwordResets.usedAt),
     sql`${passwordResets.expiresAt} > now()`,
   );
+  const [row] = await on.select({ accountId: passwordResets.accountId }).from(passwordResets).where(isOpen);
+  return row?.accountId;
+}
 
-async function setPassword(tx: Tx, accountId: string, passwordHash: string): Promise<Account> {
+/** Ends every session and voids every reset link. */
+async function setPassword(tx: Tx, which: SQL | undefined, passwordHash: string): Promise<Account | undefined> {
   const [account] = await tx
     .update(accounts)
     .set({ passwordHash, tokenVersion: sql`${accounts.tokenVersion} + 1` })
-    .where(eq(accounts.id, accountId))
+    .where(which)
     .returning();
-  if (!account) throw new Problem('not_found');
-  await endSessions(tx, accountId);
-  return account;
-}
-
-/** Revokes every refresh token of an account. */
-export async function endSessions(tx: Tx, accountId: string): Promise<void> {
+  if (!account) return undefined;
+  await endSessions(tx, account.id);
   await tx
-    .update(refreshTokens)
-    .set({ revokedAt: sql`now()` })
-    .where(and(eq(refreshTokens.accountId, accountId), isNull(refreshTokens.revokedAt)));
+    .update(passwordResets)
+    .set({ usedAt: sql`now()` })
+    .where(and(eq(passwordResets.accountId, account.id), isNull(passwordResets.usedAt)));
+  return account;
 }
 
 /** Changes what an operator may change; ends the account's sessions, so that it takes effect at once. */

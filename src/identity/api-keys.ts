@@ -26,15 +26,21 @@ export async function createApiKey(
   return { key, secret };
 }
 
-/** The account's keys that are not revoked, newest first; `after` is the id of the last one seen. */
+const isInForce = (accountId: string) =>
+  and(
+    eq(apiKeys.accountId, accountId),
+    isNull(apiKeys.revokedAt),
+    or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, sql`now()`)),
+  );
+
+/** The account's keys in force, newest first; `after` is the id of the last one seen. */
 export const listApiKeys = (db: Db, accountId: string, after: string | null, limit: number): Promise<ApiKey[]> =>
   db
     .select()
     .from(apiKeys)
     .where(
       and(
-        eq(apiKeys.accountId, accountId),
-        isNull(apiKeys.revokedAt),
+        isInForce(accountId),
         after === null
           ? undefined
           : sql`(created_at, id) < (select created_at, id from ${apiKeys} where id = ${after}::uuid)`,
@@ -53,14 +59,5 @@ export async function revokeApiKey(tx: Tx, accountId: string, id: string): Promi
   return gone.length === 1;
 }
 
-/** Keys that an account has in force. */
-export async function countApiKeys(tx: Tx, accountId: string): Promise<number> {
-  return tx.$count(
-    apiKeys,
-    and(
-      eq(apiKeys.accountId, accountId),
-      isNull(apiKeys.revokedAt),
-      or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, sql`now()`)),
-    ),
-  );
-}
+/** How many keys an account has in force. */
+export const countApiKeys = (tx: Tx, accountId: string): Promise<number> => tx.$count(apiKeys, isInForce(accountId));

@@ -5,7 +5,8 @@ import { audit } from '../platform/audit-log.ts';
 import type { WithInstallation } from '../platform/commands.ts';
 import { toWire } from '../platform/ids.ts';
 import { findByEmail, offerReset, register } from './accounts.ts';
-import { revokeKey, rotateKeys } from './keys.ts';
+import { isInForce, revokeKey, rotateKeys } from './keys.ts';
+import { Email } from './routes.ts';
 
 /** `operator`, `keys`: what must be possible before anybody can log in. */
 export function identityCommands(program: Command, withInstallation: WithInstallation): void {
@@ -17,6 +18,7 @@ export function identityCommands(program: Command, withInstallation: WithInstall
     .requiredOption('--email <address>')
     .option('--password-stdin', 'read the password from standard input; else one is made and shown once')
     .action(async ({ email, passwordStdin }: { email: string; passwordStdin?: boolean }) => {
+      if (!Email.safeParse(email).success) throw new Error(`${email} is not an e-mail address`);
       const password = passwordStdin ? (await text(process.stdin)).trimEnd() : randomBytes(18).toString('base64url');
       await withInstallation(async ({ db, print }) => {
         const account = await register(db, { email, password, role: 'operator' });
@@ -63,8 +65,9 @@ export function identityCommands(program: Command, withInstallation: WithInstall
     .argument('<kid>')
     .action(async (kid: string) => {
       await withInstallation(async ({ db, vault, print }) => {
+        if (!(await isInForce(db, kid))) throw new Error('there is no such key in force');
         await rotateKeys(db, vault);
-        if (!(await revokeKey(db, kid))) throw new Error('there is no such key in force');
+        await revokeKey(db, kid);
         await audit(db, { actor: 'cli', action: 'identity.key_revoked', subjectId: kid });
         print(`${kid} is revoked`);
       });

@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { and, desc, gt, isNull, or, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, isNull, or, sql } from 'drizzle-orm';
 import type { Db } from '../platform/database/clients.ts';
 import type { Worker } from '../platform/delivery/worker.ts';
 import type { Vault } from '../platform/secrets.ts';
@@ -69,16 +69,18 @@ export async function rotateKeys(db: Db, vault: Vault): Promise<{ kid: string; s
 }
 
 /** Ends a key at once: every token that it signed is void within half a minute. */
-export async function revokeKey(db: Db, kid: string): Promise<boolean> {
-  const gone = await db
+export async function revokeKey(db: Db, kid: string): Promise<void> {
+  await db
     .update(signingKeys)
     .set({ retiredAt: sql`now()` })
-    .where(
-      and(sql`${signingKeys.kid} = ${kid}`, or(isNull(signingKeys.retiredAt), gt(signingKeys.retiredAt, sql`now()`))),
-    )
-    .returning({ kid: signingKeys.kid });
-  return gone.length === 1;
+    .where(and(eq(signingKeys.kid, kid), inForce));
 }
+
+/** True while tokens of a key verify. */
+export const isInForce = async (db: Db, kid: string): Promise<boolean> =>
+  (await db.$count(signingKeys, and(eq(signingKeys.kid, kid), inForce))) === 1;
+
+const inForce = or(isNull(signingKeys.retiredAt), gt(signingKeys.retiredAt, sql`now()`));
 
 async function addKey(db: Db, vault: Vault, { firstOnly }: { firstOnly: boolean }) {
   const pair = generateKeyPairSync('ed25519', {
@@ -113,11 +115,7 @@ async function addKey(db: Db, vault: Vault, { firstOnly }: { firstOnly: boolean 
 }
 
 async function loadKeys(db: Db, vault: Vault): Promise<Key[]> {
-  const rows = await db
-    .select()
-    .from(signingKeys)
-    .where(or(isNull(signingKeys.retiredAt), gt(signingKeys.retiredAt, sql`now()`)))
-    .orderBy(desc(signingKeys.signsFrom));
+  const rows = await db.select().from(signingKeys).where(inForce).orderBy(desc(signingKeys.signsFrom));
   return rows.map(({ kid, publicPem, privatePem, signsFrom }) => ({
     kid,
     publicPem,

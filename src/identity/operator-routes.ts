@@ -7,9 +7,9 @@ import { listOf, pageQuery } from '../platform/http/lists.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { answers, headOut, idParam, line, timeOrNull, timeOut } from '../platform/http/wire.ts';
-import { type Account, changeAccount, findAccount, offerReset } from './accounts.ts';
+import { changeAccount, findAccount, offerReset } from './accounts.ts';
 import { type IdentityDeps, renderAccount } from './routes.ts';
-import { accounts } from './tables.ts';
+import { type Account, accounts } from './tables.ts';
 
 const Role = z.enum(['user', 'merchant', 'operator']);
 
@@ -84,7 +84,9 @@ export function identityOperatorRoutes(app: App, deps: IdentityDeps): void {
         tags: ['operator'],
         summary: 'Change the role of an account, or disable it; ends its sessions',
         params: idParam('account'),
-        body: z.strictObject({ role: Role.optional(), disabled: z.boolean().optional(), reason: line(500) }),
+        body: z
+          .strictObject({ role: Role.optional(), disabled: z.boolean().optional(), reason: line(500) })
+          .refine(({ role, disabled }) => role !== undefined || disabled !== undefined, 'must change something'),
         response: answers({ 200: OperatorAccountOut }),
       },
     },

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { audit } from '../platform/audit-log.ts';
 import { html, page } from '../platform/http/html.ts';
 import { pages } from '../platform/http/pages.ts';
 import { Problem } from '../platform/http/problem.ts';
@@ -41,14 +40,8 @@ export async function identityPages(app: App, { db, authenticator }: IdentityDep
         schema: { ...schema, body: z.object({ new_password: z.string().max(1024) }) },
       },
       async (request, reply) => {
-        const account = await useReset(db, request.params.token, request.body.new_password);
+        const account = await useReset(db, request.params.token, request.body.new_password, request.id);
         authenticator.forget(account.id);
-        await audit(db, {
-          actor: account.id,
-          action: 'identity.password_reset',
-          subjectId: account.id,
-          requestId: request.id,
-        });
         const body = html`<h1>Your new password is saved</h1><p>Log in with it. You can close this page.</p>`;
         return page(reply, { title: 'New password', body });
       },

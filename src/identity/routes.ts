@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { type Alarm, audit } from '../platform/audit-log.ts';
 import type { Db } from '../platform/database/clients.ts';
@@ -9,11 +10,21 @@ import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { answers, head, headOut, idParam, line, Nothing, timeOrNull, timeOut } from '../platform/http/wire.ts';
 import type { Vault } from '../platform/secrets.ts';
-import { type Account, changeEmail, changePassword, findAccount, logIn, register, useReset } from './accounts.ts';
+import {
+  changeEmail,
+  changePassword,
+  confirmPassword,
+  findAccount,
+  hashNewPassword,
+  logIn,
+  register,
+  useReset,
+} from './accounts.ts';
 import { type ApiKey, countApiKeys, createApiKey, listApiKeys, revokeApiKey } from './api-keys.ts';
 import type { Authenticator } from './authenticate.ts';
 import type { KeyRing } from './keys.ts';
-import { openSession, refresh, revokeFamily, type Session, type SessionPolicy } from './sessions.ts';
+import { endSession, lockAccount, openSession, refresh, type Session, type SessionPolicy } from './sessions.ts';
+import type { Account } from './tables.ts';
 
 export interface IdentityDeps {
   db: Db;
@@ -30,7 +41,7 @@ export interface IdentityDeps {
 
 const MAX_API_KEYS = 50;
 
-const Email = z.email('must be an e-mail address').max(254);
+export const Email = z.email('must be an e-mail address').max(254);
 const Password = z.string().max(1024); // its own rules are told by `checkNewPassword`
 const Credentials = z.strictObject({ email: Email, password: Password });
 
@@ -180,7 +191,7 @@ function authRoutes(app: App, { db, sessions, authenticator, alarm, loginsPerMin
     },
     async (request, reply) => {
       const caller = callerOf(request);
-      await revokeFamily(db, caller.credentialId);
+      await db.transaction((tx) => endSession(tx, caller.accountId, caller.credentialId));
       authenticator.forget(caller.accountId);
       return reply.code(204).send(null);
     },
@@ -198,20 +209,26 @@ function authRoutes(app: App, { db, sessions, authenticator, alarm, loginsPerMin
       },
     },
     async (request, reply) => {
-      const account = await useReset(db, request.body.token, request.body.new_password);
+      const account = await useReset(db, request.body.token, request.body.new_password, request.id);
       authenticator.forget(account.id);
-      await audit(db, {
-        actor: account.id,
-        action: 'identity.password_reset',
-        subjectId: account.id,
-        requestId: request.id,
-      });
       return reply.code(204).send(null);
     },
   );
 }
 
-function ownAccountRoutes(app: App, { db, sessions, authenticator }: IdentityDeps): void {
+function ownAccountRoutes(app: App, { db, sessions, authenticator, alarm, loginsPerMinute }: IdentityDeps): void {
+  // Whoever holds a stolen token may not try passwords any faster than at the log-in.
+  const perAccount = check(app as never, 'password', loginsPerMinute, (request) => callerOf(request).accountId);
+  const confirm = async (request: FastifyRequest, password: string) => {
+    const { accountId } = callerOf(request);
+    return confirmPassword(db, accountId, password).catch((fault) => {
+      if (fault instanceof Problem && fault.status === 401) {
+        alarm({ actor: accountId, action: 'security.password_refused', requestId: request.id });
+      }
+      throw fault;
+    });
+  };
+
   app.get(
     '/v1/me',
     {
@@ -229,6 +246,7 @@ function ownAccountRoutes(app: App, { db, sessions, authenticator }: IdentityDep
     '/v1/me',
     {
       config: { access: 'login', rate: 'auth' },
+      preHandler: perAccount,
       schema: {
         tags: ['accounts'],
         summary: 'Change the e-mail address',
@@ -237,15 +255,17 @@ function ownAccountRoutes(app: App, { db, sessions, authenticator }: IdentityDep
       },
     },
     async (request) => {
-      const { accountId } = callerOf(request);
-      const account = await changeEmail(db, accountId, request.body.current_password, request.body.email);
-      await audit(db, {
-        actor: accountId,
-        action: 'identity.email_changed',
-        subjectId: accountId,
-        requestId: request.id,
+      const confirmed = await confirm(request, request.body.current_password);
+      return db.transaction(async (tx) => {
+        const account = await changeEmail(tx, confirmed, request.body.email);
+        await audit(tx, {
+          actor: account.id,
+          action: 'identity.email_changed',
+          subjectId: account.id,
+          requestId: request.id,
+        });
+        return renderAccount(account);
       });
-      return renderAccount(account);
     },
   );
 
@@ -253,6 +273,7 @@ function ownAccountRoutes(app: App, { db, sessions, authenticator }: IdentityDep
     '/v1/me/password',
     {
       config: { access: 'login', rate: 'auth', idempotency: 'none' },
+      preHandler: perAccount,
       schema: {
         tags: ['accounts'],
         summary: 'Change the password; ends all sessions and opens a new one',
@@ -261,18 +282,20 @@ function ownAccountRoutes(app: App, { db, sessions, authenticator }: IdentityDep
       },
     },
     async (request) => {
-      const { accountId } = callerOf(request);
-      const account = await changePassword(db, accountId, request.body.current_password, request.body.new_password);
-      authenticator.forget(accountId);
-      return db.transaction(async (tx) => {
+      const confirmed = await confirm(request, request.body.current_password);
+      const passwordHash = await hashNewPassword(request.body.new_password);
+      const session = await db.transaction(async (tx) => {
+        const account = await changePassword(tx, confirmed, passwordHash);
         await audit(tx, {
-          actor: accountId,
+          actor: account.id,
           action: 'identity.password_changed',
-          subjectId: accountId,
+          subjectId: account.id,
           requestId: request.id,
         });
-        return renderSession(await openSession(tx, sessions, account));
+        return openSession(tx, sessions, account);
       });
+      authenticator.forget(confirmed.id);
+      return renderSession(session);
     },
   );
 }
@@ -310,6 +333,7 @@ function apiKeyRoutes(app: App, { db, vault, cursors, authenticator }: IdentityD
           expires_at: z.iso
             .datetime({ offset: true })
             .transform((text) => new Date(text))
+            .refine((date) => date.getTime() > Date.now(), 'must be in the future')
             .nullable()
             .default(null),
         }),
@@ -325,6 +349,7 @@ function apiKeyRoutes(app: App, { db, vault, cursors, authenticator }: IdentityD
       };
       if (wanted.scopes.includes('operator') && role !== 'operator') throw new Problem('forbidden');
       return once({ db, vault }, request, reply, async (tx) => {
+        await lockAccount(tx, accountId); // so that keys made at once are counted
         if ((await countApiKeys(tx, accountId)) >= MAX_API_KEYS) {
           throw new Problem('conflict', `An account has at most ${MAX_API_KEYS} API keys. Revoke one first.`);
         }

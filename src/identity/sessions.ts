@@ -5,8 +5,7 @@ import type { Worker } from '../platform/delivery/worker.ts';
 import { Problem } from '../platform/http/problem.ts';
 import { newId, toWire } from '../platform/ids.ts';
 import { hashToken, newToken } from '../platform/secrets.ts';
-import type { Account } from './accounts.ts';
-import { accounts, refreshTokens } from './tables.ts';
+import { type Account, accounts, refreshTokens } from './tables.ts';
 import type { Tokens } from './tokens.ts';
 
 /** A log-in: a short-lived access token, and a refresh token that is good for one use. */
@@ -22,9 +21,24 @@ export interface SessionPolicy {
   refreshTtlS: number;
 }
 
-/** Opens a session: the first refresh token of a new family. */
-export const openSession = (tx: Tx, policy: SessionPolicy, account: Account): Promise<Session> =>
-  issue(tx, policy, account, randomUUID());
+/**
+ * Opens a session: the first refresh token of a new family. 401 when the account's sessions were ended since it was
+ * read, by a new password for example: what proved who this is may be what was taken away.
+ */
+export async function openSession(tx: Tx, policy: SessionPolicy, account: Account): Promise<Session> {
+  const present = await lockAccount(tx, account.id);
+  if (present?.tokenVersion !== account.tokenVersion) throw new Problem('invalid_credentials');
+  return issue(tx, policy, present, randomUUID());
+}
+
+/**
+ * Whoever issues or revokes refresh tokens locks the account first. Otherwise a token that is issued while the session
+ * ends is invisible to what ends it, and lives on.
+ */
+export async function lockAccount(tx: Tx, accountId: string): Promise<Account | undefined> {
+  const [account] = await tx.select().from(accounts).where(eq(accounts.id, accountId)).for('no key update');
+  return account;
+}
 
 /** What a presented refresh token turned out to be. `reused`: somebody has a copy, and the whole family is now void. */
 export type Refreshed =
@@ -36,6 +50,13 @@ export type Refreshed =
 export async function refresh(db: Db, policy: SessionPolicy, token: string): Promise<Refreshed> {
   return db.transaction(async (tx) => {
     const hash = hashToken(token);
+    const [known] = await tx
+      .select({ accountId: refreshTokens.accountId })
+      .from(refreshTokens)
+      .where(eq(refreshTokens.tokenHash, hash));
+    const account = known && (await lockAccount(tx, known.accountId));
+    if (!account) return { result: 'unknown' };
+    if (account.disabledAt) throw new Problem('account_disabled');
     const [used] = await tx
       .update(refreshTokens)
       .set({ usedAt: sql`now()` })
@@ -47,10 +68,8 @@ export async function refresh(db: Db, policy: SessionPolicy, token: string): Pro
           sql`${refreshTokens.expiresAt} > now()`,
         ),
       )
-      .returning({ familyId: refreshTokens.familyId, accountId: refreshTokens.accountId });
+      .returning({ familyId: refreshTokens.familyId });
     if (!used) return refuse(tx, hash);
-    const [account] = await tx.select().from(accounts).where(eq(accounts.id, used.accountId));
-    if (!account || account.disabledAt) throw new Problem('account_disabled');
     return { result: 'renewed', session: await issue(tx, policy, account, used.familyId) };
   });
 }
@@ -66,8 +85,21 @@ async function refuse(tx: Tx, hash: Buffer): Promise<Refreshed> {
 }
 
 /** Ends a session; its access token dies with it. */
-export async function revokeFamily(on: Db | Tx, familyId: string): Promise<void> {
-  await on
+export async function endSession(tx: Tx, accountId: string, familyId: string): Promise<void> {
+  await lockAccount(tx, accountId);
+  await revokeFamily(tx, familyId);
+}
+
+/** Revokes every refresh token of an account, whose row the transaction has locked or changed. */
+export async function endSessions(tx: Tx, accountId: string): Promise<void> {
+  await tx
+    .update(refreshTokens)
+    .set({ revokedAt: sql`now()` })
+    .where(and(eq(refreshTokens.accountId, accountId), isNull(refreshTokens.revokedAt)));
+}
+
+async function revokeFamily(tx: Tx, familyId: string): Promise<void> {
+  await tx
     .update(refreshTokens)
     .set({ revokedAt: sql`now()` })
     .where(and(eq(refreshTokens.familyId, familyId), isNull(refreshTokens.revokedAt)));

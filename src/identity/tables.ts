@@ -22,6 +22,8 @@ export const accounts = identitySchema.table(
   (t) => [uniqueIndex('accounts_email').on(sql`lower(${t.email})`)],
 );
 
+export type Account = typeof accounts.$inferSelect;
+
 /** One row per issued refresh token; a family is one log-in. */
 export const refreshTokens = identitySchema.table(
   'refresh_tokens',

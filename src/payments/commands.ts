@@ -15,8 +15,9 @@ export function paymentsCommands(program: Command, withInstallation: WithInstall
     .option('--days <n>', 'how far back', '30')
     .option('--json', 'for machines')
     .action(async ({ days, json }: { days: string; json?: boolean }) => {
+      if (!/^([1-9]\d?|[12]\d\d|3[0-5]\d|36[0-5])$/.test(days)) throw new Error('--days must be 1 to 365');
       await withInstallation(async ({ config, db, print }) => {
-        const log = createLog('warn');
+        const log = createLog('warn', process.stderr); // what is printed may be read by a machine
         const metrics = createMetrics();
         const rail = omiseRail(config, { log, metrics });
         const result = await reconcile({ db, rail, metrics, log, alarm: createAlarm(db, log, metrics) }, Number(days));

@@ -4,7 +4,7 @@ import { audit } from '../platform/audit-log.ts';
 import { callerOf } from '../platform/http/access.ts';
 import { once } from '../platform/http/idempotency.ts';
 import { listOf, PageQuery, pageQuery } from '../platform/http/lists.ts';
-import { Problem } from '../platform/http/problem.ts';
+import { Problem, retryLater } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { amountIn, answers, idIn, idOut, idParam, line, time, timeOrNull, timeOut } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
@@ -243,7 +243,11 @@ function purchaseRoutes(app: App, deps: PaymentsDeps): void {
       const { purchase } = await find(request.params.id);
       const attempts = await db.select().from(charges).where(eq(charges.purchaseId, purchase.id));
       const actor = `account:${callerOf(request).accountId}` as const;
-      for (const { chargeId } of attempts) if (chargeId !== null) await converge(deps, chargeId, actor);
+      for (const { chargeId } of attempts) {
+        if (chargeId === null) continue;
+        const { result } = await converge(deps, chargeId, actor);
+        if (result === 'retry' || result === 'unreadable') throw retryLater('provider_unavailable', 5);
+      }
       return render(await find(purchase.id));
     },
   );

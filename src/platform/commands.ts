@@ -16,7 +16,7 @@ export type WithInstallation = <T>(work: (installation: Installation) => Promise
 
 export const withInstallation: WithInstallation = async (work) => {
   const config = readConfig(process.env);
-  const database = openDatabase(databaseOptions(config));
+  const database = await openDatabase(databaseOptions(config));
   try {
     const vault = createVault(config.ENCRYPTION_KEYS);
     return await work({ config, db: database.db, sql: database.sql, vault, print });

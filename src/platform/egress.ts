@@ -1,5 +1,7 @@
+import type { LookupAddress } from 'node:dns';
 import { lookup as resolve } from 'node:dns/promises';
 import { networkInterfaces } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import ipaddr from 'ipaddr.js';
 import { Agent, request } from 'undici';
 import { Problem } from './http/problem.ts';
@@ -9,10 +11,13 @@ import { Problem } from './http/problem.ts';
  * once and connected to as checked, no redirects, bounded in time and size.
  */
 export interface Egress {
-  /** Refuses a URL that could never be called, when it is written down. Names are resolved only at the call. */
-  check(url: string): void;
+  /** Refuses a URL that could never be called, when it is written down at `pointer`. Names are resolved only at the call. */
+  check(url: string, pointer: string): void;
   /** Throws `EgressFault`. */
   post(url: string, call: { headers: Record<string, string>; body: string; timeoutMs: number }): Promise<EgressReply>;
+  /** True from the beginning of `close`: every further call is `unsent`. */
+  readonly isClosing: boolean;
+  /** Waits a little for the calls in hand, then cuts them off. */
   close(): Promise<void>;
 }
 
@@ -22,9 +27,9 @@ export interface EgressReply {
   body: Buffer;
 }
 
-/** `blocked`: never left this process. Everything else may have reached the other side. */
+/** `blocked`, `unsent`: never left this process. Everything else may have reached the other side; `cut`: by `close`. */
 export class EgressFault extends Error {
-  readonly kind: 'blocked' | 'timeout' | 'network' | 'too_large';
+  readonly kind: 'blocked' | 'unsent' | 'cut' | 'timeout' | 'network' | 'too_large';
   constructor(kind: EgressFault['kind'], message: string, cause?: unknown) {
     super(message, { cause });
     this.name = 'EgressFault';
@@ -34,30 +39,44 @@ export class EgressFault extends Error {
 
 const MAX_REPLY_BYTES = 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 5_000;
+const CLOSE_WITHIN_MS = 8_000; // of the 25 s in which the process must be gone
 const PORTS = new Set(['', '443', '8443']);
 
-type Lookup = (host: string) => Promise<{ address: string; family: number }[]>;
+type Lookup = (host: string) => Promise<LookupAddress[]>;
 const systemLookup: Lookup = (host) => resolve(host, { all: true, verbatim: true });
 
-/** `allow`: `host:port` targets that may be private and plain http. `lookup` is an argument for the tests of rebinding. */
-export function createEgress(allow: string[], lookup: Lookup = systemLookup): Egress {
+/**
+ * `allow`: `host:port` targets that may be private and plain http. `lookup` is an argument for the tests of rebinding,
+ * `closeWithinMs` for those of shutdown.
+ */
+export function createEgress(
+  allow: string[],
+  { lookup = systemLookup, closeWithinMs = CLOSE_WITHIN_MS }: { lookup?: Lookup; closeWithinMs?: number } = {},
+): Egress {
   const allowed = new Set(allow.map((entry) => entry.toLowerCase()));
   const isAllowed = (url: URL) =>
     allowed.has(`${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`);
-  const trusted = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS } });
+  // One signal bounds each call as a whole; undici's own limits on its phases would only blur what happened.
+  const limits = { headersTimeout: 0, bodyTimeout: 0 };
+  const connect = { timeout: CONNECT_TIMEOUT_MS, minVersion: 'TLSv1.2' } as const;
+  const trusted = new Agent({ ...limits, connect });
   const guarded = new Agent({
+    ...limits,
     connect: {
-      timeout: CONNECT_TIMEOUT_MS,
-      minVersion: 'TLSv1.2',
+      ...connect,
       // What was checked is what is connected to: no second look-up that could answer differently.
       lookup: (host, options, done) => {
-        checkedAddress(host, lookup).then(
-          (found) => (options.all ? done(null, [found]) : done(null, found.address, found.family)),
+        checkedAddresses(host, lookup).then(
+          ([first, ...others]) =>
+            options.all ? done(null, [first, ...others]) : done(null, first.address, first.family),
           (fault) => done(fault, []),
         );
       },
     },
   });
+  const inHand = new Set<Promise<unknown>>();
+  let isClosing = false;
+  let isCut = false;
   const refusal = (url: URL): string | undefined => {
     if (url.username !== '' || url.password !== '') return 'must not carry credentials';
     if (isAllowed(url)) return /^https?:$/.test(url.protocol) ? undefined : 'must be http or https';
@@ -69,20 +88,34 @@ export function createEgress(allow: string[], lookup: Lookup = systemLookup): Eg
     return undefined;
   };
   return {
-    check: (text) => {
+    check: (text, pointer) => {
       const refused = URL.canParse(text) ? refusal(new URL(text)) : 'must be a URL';
       if (refused)
         throw new Problem('endpoint_refused', `The address ${refused}.`, {
-          errors: [{ pointer: '/endpoint', code: 'endpoint_refused', detail: refused }],
+          errors: [{ pointer, code: 'endpoint_refused', detail: refused }],
         });
     },
     post: async (text, call) => {
+      if (isClosing) throw new EgressFault('unsent', 'No more calls are made.');
       const url = new URL(text);
       const refused = refusal(url);
       if (refused) throw new EgressFault('blocked', `The address ${refused}.`);
-      return send(url, call, isAllowed(url) ? trusted : guarded);
+      const reply = send(url, call, isAllowed(url) ? trusted : guarded, () => isCut);
+      const over = reply.then(
+        () => {},
+        () => {},
+      );
+      inHand.add(over);
+      void over.then(() => inHand.delete(over));
+      return reply;
+    },
+    get isClosing() {
+      return isClosing;
     },
     close: async () => {
+      isClosing = true;
+      await Promise.race([Promise.all(inHand), sleep(closeWithinMs, undefined, { ref: false })]);
+      isCut = true;
       await Promise.all([trusted.destroy(), guarded.destroy()]);
     },
   };
@@ -92,6 +125,7 @@ async function send(
   url: URL,
   call: { headers: Record<string, string>; body: string; timeoutMs: number },
   dispatcher: Agent,
+  isCut: () => boolean,
 ): Promise<EgressReply> {
   const signal = AbortSignal.timeout(call.timeoutMs); // from the first byte out to the last byte in
   try {
@@ -110,6 +144,7 @@ async function send(
   } catch (fault) {
     if (fault instanceof EgressFault) throw fault;
     if (fault instanceof Error && fault.cause instanceof EgressFault) throw fault.cause;
+    if (isCut()) throw new EgressFault('cut', 'The call was cut off.', fault);
     if (signal.aborted) throw new EgressFault('timeout', `No complete reply within ${call.timeoutMs} ms.`, fault);
     throw new EgressFault('network', describe(fault), fault);
   }
@@ -121,14 +156,13 @@ const describe = (fault: unknown) => {
   return typeof code === 'string' ? `The connection failed (${code}).` : 'The connection failed.';
 };
 
-/** One address of a name, provided that all of them are public: a mixed answer is somebody's trick. */
-async function checkedAddress(host: string, lookup: Lookup): Promise<{ address: string; family: number }> {
-  const addresses = await lookup(host);
-  const [first] = addresses;
+/** The addresses of a name, provided that all of them are public: a mixed answer is somebody's trick. */
+async function checkedAddresses(host: string, lookup: Lookup): Promise<[LookupAddress, ...LookupAddress[]]> {
+  const [first, ...others] = await lookup(host);
   if (!first) throw new EgressFault('network', 'The name has no address.');
-  if (!addresses.every(({ address }) => isPublic(address)))
+  if (![first, ...others].every(({ address }) => isPublic(address)))
     throw new EgressFault('blocked', 'The name leads to a private address.');
-  return first;
+  return [first, ...others];
 }
 
 /** Ranges that ipaddr.js counts as unicast although nobody on the public internet answers there, or somebody translates. */

@@ -6,13 +6,14 @@ import type { Failure } from './finish.ts';
 /**
  * One call of an executor and what it means for the run:
  * `done` with an output; `accepted`: it works on and reports through the callbacks; `retry`: again later, the fault may
- * pass; `failed`: for good.
+ * pass; `failed`: for good; `unsent` and `cut`: this process is on its way out, before the call or in the midst of it.
  */
 export type Verdict =
   | { outcome: 'done'; output: unknown }
   | { outcome: 'accepted' }
-  | { outcome: 'retry'; failure: Failure; afterMs: number | null }
-  | { outcome: 'failed'; failure: Failure };
+  | { outcome: 'retry'; failure: Failure; afterMs: number }
+  | { outcome: 'failed'; failure: Failure }
+  | { outcome: 'unsent' | 'cut' };
 
 export interface Call {
   url: string;
@@ -38,9 +39,10 @@ export async function callExecutor(egress: Egress, call: Call): Promise<Verdict>
     return judge(await egress.post(call.url, { headers, body: call.body, timeoutMs: call.timeoutMs }));
   } catch (fault) {
     if (!(fault instanceof EgressFault)) throw fault;
+    if (fault.kind === 'unsent' || fault.kind === 'cut') return { outcome: fault.kind };
     const failure = { code: `executor_${fault.kind}`, message: fault.message };
     const isLasting = fault.kind === 'blocked' || fault.kind === 'too_large';
-    return isLasting ? { outcome: 'failed', failure } : { outcome: 'retry', failure, afterMs: null };
+    return isLasting ? { outcome: 'failed', failure } : { outcome: 'retry', failure, afterMs: 0 };
   }
 }
 
@@ -61,12 +63,12 @@ function judge({ status, headers, body }: EgressReply): Verdict {
 
 /** JSON, whatever the content type says; nothing at all is an output, too: the work is done and there is nothing to show. */
 function readOutput(body: Buffer): Verdict {
-  const text = body.toString('utf8');
+  const text = new TextDecoder().decode(body); // without the byte order mark that some write
   if (text.trim() === '') return { outcome: 'done', output: null };
   if (depthOf(text) > MAX_OUTPUT_DEPTH) return invalid('The output is nested too deeply.');
   try {
     const output: unknown = JSON.parse(text);
-    return isStorable(text) ? { outcome: 'done', output } : invalid('The output holds characters that are not text.');
+    return isStorable(output) ? { outcome: 'done', output } : invalid('The output holds characters that are not text.');
   } catch {
     return invalid('The output is not JSON.');
   }
@@ -77,15 +79,19 @@ const invalid = (message: string): Verdict => ({
   failure: { code: 'executor_output_invalid', message },
 });
 
-/** PostgreSQL has no NUL, and no lone surrogates, in text: neither as such nor written as an escape. */
-export const isStorable = (json: string): boolean =>
-  json.isWellFormed() && !/(^|[^\\])(\\\\)*\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})/.test(withoutPairs(json));
-
-const withoutPairs = (json: string) => json.replace(/\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}/g, '');
-
-/** RFC 9110 §10.2.3: seconds or a date. */
-export function readRetryAfter(header: string | string[] | undefined): number | null {
-  if (typeof header !== 'string') return null;
-  const ms = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : null;
+/** PostgreSQL has no NUL, and no lone surrogates, in text; a value of bounded depth. */
+function isStorable(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0');
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.entries(value).every(([name, member]) => isStorable(name) && isStorable(member));
 }
+
+/** RFC 9110 §10.2.3: seconds or a date, in milliseconds from now; 0 for anything else. */
+function readRetryAfter(header: string | string[] | undefined): number {
+  if (typeof header !== 'string') return 0;
+  const ms = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : dateOf(header) - Date.now();
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : 0;
+}
+
+/** Only what looks like an HTTP date: `Date.parse` finds one in `-5`, too. */
+const dateOf = (header: string) => (/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(header) ? Date.parse(header) : Number.NaN);

@@ -18,6 +18,8 @@ export async function createWorkflow(
   const service = await findService(tx, wanted.serviceId);
   if (!service) throw new Problem('not_found', 'There is no such service.');
   if (!service.active) throw new Problem('service_inactive');
+  // One at a time, so that the count holds.
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`workflows.create ${accountId}`}, 0))`);
   const count = await tx.$count(workflows, and(eq(workflows.accountId, accountId), isNull(workflows.deletedAt)));
   if (count >= MAX_WORKFLOWS) throw new Problem('conflict', `An account has at most ${MAX_WORKFLOWS} workflows.`);
   const [workflow] = await tx

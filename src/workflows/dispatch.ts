@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { runIn, type Statement } from '../platform/database/statement.ts';
 import type { Feed } from '../platform/delivery/feed.ts';
 import type { Worker } from '../platform/delivery/worker.ts';
 import type { Egress } from '../platform/egress.ts';
+import { isBusyDatabase } from '../platform/http/failures.ts';
 import { toWire } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
@@ -23,33 +25,39 @@ export interface DispatchDeps {
   log: Log;
   metrics: Metrics;
   publicUrl: string;
+  /** There may be room for another run. */
+  wakeDispatcher(): void;
   /** A token for the executor of this attempt of this run. */
   signCallback(claims: { sub: string; acc: string; att: number }, expiresAt: Date): string;
 }
 
 const EVERY_MS = 1_000; // the safety net; new runs ring the bell
 const CALLS_AT_ONCE = 64; // per replica
+const CALLS_OF_EACH = 4; // that a service may always have: slow executors of others do not stop it
 const RUNS_PER_ACCOUNT = 4; // per turn: a busy customer does not crowd out the others
 const LEASE_MARGIN_MS = 10_000; // time to write down an answer that came at the last moment
+const WRITE_TRIES = 6;
+const WRITE_PAUSE_MS = 1_000; // all tries fit into the margin
 const CALLBACK_GRACE_MS = 3_600_000; // a report after the deadline is told so, not refused as a stranger's
 const FIRST_BACKOFF_MS = 1_000;
 const MAX_BACKOFF_MS = 300_000;
 const NOBODY = '00000000-0000-0000-0000-000000000000';
 
-type Leased = Run & { n: number; nth: number };
+interface Leased {
+  run: Run;
+  /** Its account's place in the turn. */
+  n: number;
+  /** Until the deadline, by the database's clock. */
+  leftMs: number;
+}
 
 const leaseStatement: Statement<
   [string, string, number, number, number, number],
-  { account: string; id: string; n: number; nth: number }[]
+  { id: string; n: number; leftMs: number }[]
 > = {
   text: readFileSync(new URL('./lease-runs.sql', import.meta.url), 'utf8'),
   parse: (rows) =>
-    rows.map((row) => ({
-      account: row['account_id'] as string,
-      id: row['id'] as string,
-      n: Number(row['n']),
-      nth: Number(row['nth']),
-    })),
+    rows.map((row) => ({ id: row['id'] as string, n: Number(row['n']), leftMs: Number(row['left_ms']) })),
 };
 
 /**
@@ -57,32 +65,41 @@ const leaseStatement: Statement<
  * answers under an older number changes nothing.
  */
 export function dispatcher(deps: DispatchDeps): Worker {
-  const inHand = new Set<Promise<void>>();
+  const inHand = new Map<Promise<void>, string>();
   const lastServed = new Map<string, string>();
+  const roomFor = (serviceId: string) => {
+    const own = [...inHand.values()].filter((id) => id === serviceId).length;
+    return Math.max(CALLS_AT_ONCE - inHand.size, CALLS_OF_EACH - own);
+  };
+  const hand = (service: Service, leased: Leased) => {
+    const call = dispatch(deps, service, leased).catch((fault) => {
+      deps.log.error({ err: fault, run_id: leased.run.id }, 'a dispatch was not finished; its lease will run out');
+    });
+    inHand.set(call, service.id);
+    void call.then(() => {
+      inHand.delete(call);
+      deps.wakeDispatcher();
+    });
+  };
   return {
     name: 'dispatch',
     everyMs: EVERY_MS,
     settle: async () => {
-      await Promise.all(inHand);
+      await Promise.all(inHand.keys());
     },
     runOnce: async (signal) => {
       let taken = 0;
       for (const service of await servicesWithDueRuns(deps.db)) {
-        const room = CALLS_AT_ONCE - inHand.size;
-        if (signal.aborted || room <= 0) break;
+        if (signal.aborted || deps.egress.isClosing) return { more: false };
+        const room = roomFor(service.id);
+        if (room <= 0) continue;
         const leased = await lease(deps.db, service, lastServed.get(service.id) ?? NOBODY, room);
         const last = leased.toSorted((a, b) => b.n - a.n)[0];
-        if (last) lastServed.set(service.id, last.accountId);
+        if (last) lastServed.set(service.id, last.run.accountId);
         taken += leased.length;
-        for (const run of leased) {
-          const call = dispatch(deps, service, run).catch((fault) => {
-            deps.log.error({ err: fault, run_id: run.id }, 'a dispatch was not finished; its lease will run out');
-          });
-          inHand.add(call);
-          call.finally(() => inHand.delete(call));
-        }
+        for (const one of leased) hand(service, one);
       }
-      return { more: taken > 0 && inHand.size < CALLS_AT_ONCE };
+      return { more: taken > 0 };
     },
   };
 }
@@ -123,47 +140,60 @@ async function lease(db: Db, service: Service, after: string, room: number): Pro
           picked.map(({ id }) => id),
         ),
       );
-    const leased = rows.map((run) => ({ ...run, ...pickOf(picked, run) }));
-    await tell(tx, leased, 'run_dispatched');
-    return leased;
+    await tell(tx, rows, 'run_dispatched');
+    return picked.flatMap((pick) => rows.filter((run) => run.id === pick.id).map((run) => ({ ...pick, run })));
   });
 }
 
-const pickOf = (picked: { id: string; n: number; nth: number }[], run: Run) => {
-  const { n = 0, nth = 0 } = picked.find(({ id }) => id === run.id) ?? {};
-  return { n, nth };
-};
-
-async function dispatch(deps: DispatchDeps, service: Service, run: Run): Promise<void> {
+async function dispatch(deps: DispatchDeps, service: Service, { run, leftMs }: Leased): Promise<void> {
   const { db, metrics, feed } = deps;
   feed.wake();
   const verdict = await callExecutor(deps.egress, {
     url: service.endpoint,
     runId: toWire('run', run.id),
-    body: JSON.stringify(await describe(deps, service, run)),
+    body: JSON.stringify(await describe(deps, service, run, leftMs)),
     secrets: signingSecretsOf(deps.vault, service),
-    timeoutMs: Math.max(1, Math.min(service.timeoutMs, run.deadlineAt.getTime() - Date.now())),
+    timeoutMs: Math.max(1, Math.floor(Math.min(service.timeoutMs, leftMs))),
   });
   metrics.dispatches.inc({ outcome: verdict.outcome });
-  await settle(db, metrics, service, run, verdict);
+  await insist(() => settle(db, metrics, service, run, verdict));
   feed.wake();
+}
+
+/** An answer is worth a few tries to write it down: without it the executor is called again. */
+async function insist(write: () => Promise<void>): Promise<void> {
+  for (let left = WRITE_TRIES - 1; ; left -= 1) {
+    try {
+      return await write();
+    } catch (fault) {
+      if (left === 0 || !isBusyDatabase(fault)) throw fault;
+      await sleep(WRITE_PAUSE_MS);
+    }
+  }
 }
 
 /** Writes down what a call came to, if this attempt still counts. */
 async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verdict: Verdict): Promise<void> {
+  const hasAttempts = run.attempt < service.maxAttempts;
   switch (verdict.outcome) {
     case 'done':
       await succeed(db, metrics, run, verdict.output, run.attempt);
       return;
     case 'accepted':
-      await postpone(db, run, 'running', service.reportIntervalS * 1000);
+      await db.transaction((tx) => postpone(tx, run, { state: 'running' }, service.reportIntervalS * 1000));
       return;
     case 'failed':
       await fail(db, metrics, run, verdict.failure, run.attempt);
       return;
     case 'retry':
-      if (run.attempt >= service.maxAttempts) await fail(db, metrics, run, verdict.failure, run.attempt);
-      else await db.transaction((tx) => retry(tx, run, verdict.afterMs ?? backoffMs(run.attempt)));
+      if (hasAttempts) await db.transaction((tx) => retry(tx, run, verdict.afterMs + backoffMs(run.attempt)));
+      else await fail(db, metrics, run, verdict.failure, run.attempt);
+      return;
+    case 'unsent': // it was no attempt
+      await db.transaction((tx) => requeue(tx, run, { attempt: run.attempt - 1 }, 0));
+      return;
+    case 'cut': // the executor may be at work: after the last attempt the run waits for its report until the lease ends
+      if (hasAttempts) await db.transaction((tx) => requeue(tx, run, {}, 0));
   }
 }
 
@@ -171,19 +201,19 @@ async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verd
 export const backoffMs = (attempt: number): number =>
   Math.round(Math.random() * Math.min(FIRST_BACKOFF_MS * 2 ** attempt, MAX_BACKOFF_MS));
 
-/** Puts a run back into the queue for its next attempt. */
-export async function retry(tx: Tx, run: Run, afterMs: number): Promise<void> {
-  const [queued] = await postponeIn(tx, run, 'queued', afterMs);
+/** Puts a run back into the queue for its next attempt; false: this attempt does not count any more. */
+export const retry = (tx: Tx, run: Run, afterMs: number): Promise<boolean> => requeue(tx, run, {}, afterMs);
+
+async function requeue(tx: Tx, run: Run, change: { attempt?: number }, afterMs: number): Promise<boolean> {
+  const queued = await postpone(tx, run, { state: 'queued', ...change }, afterMs);
   if (queued) await tell(tx, queued, 'run_requeued', { next_attempt_at: queued.nextAttemptAt.toISOString() });
+  return queued !== undefined;
 }
 
-const postpone = (db: Db, run: Run, state: 'queued' | 'running', ms: number) =>
-  db.transaction((tx) => postponeIn(tx, run, state, ms));
-
-const postponeIn = (tx: Tx, run: Run, state: 'queued' | 'running', ms: number) =>
-  tx
+async function postpone(tx: Tx, run: Run, change: Partial<Run>, ms: number): Promise<Run | undefined> {
+  const [postponed] = await tx
     .update(runs)
-    .set({ state, nextAttemptAt: sql`now() + make_interval(secs => ${ms / 1000}::float8)` })
+    .set({ ...change, nextAttemptAt: sql`now() + make_interval(secs => ${ms / 1000}::float8)` })
     .where(
       and(
         eq(runs.accountId, run.accountId),
@@ -193,15 +223,17 @@ const postponeIn = (tx: Tx, run: Run, state: 'queued' | 'running', ms: number) =
       ),
     )
     .returning();
+  return postponed;
+}
 
 /** The body of the call: everything an executor needs, and nothing about the customer but the workflow's name. */
-async function describe(deps: DispatchDeps, service: Service, run: Run) {
+async function describe(deps: DispatchDeps, service: Service, run: Run, leftMs: number) {
   const [workflow] = await deps.db
     .select({ name: workflows.name })
     .from(workflows)
     .where(eq(workflows.id, run.workflowId));
   const runId = toWire('run', run.id);
-  const expiresAt = new Date(run.deadlineAt.getTime() + CALLBACK_GRACE_MS);
+  const expiresAt = new Date(Date.now() + leftMs + CALLBACK_GRACE_MS); // by the clock that will judge it
   return {
     type: 'run.dispatched',
     timestamp: new Date().toISOString(),

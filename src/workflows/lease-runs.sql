@@ -1,6 +1,8 @@
 -- Hands out due runs of one service: accounts in turn, a few runs each, oldest first. The caller holds the service's
 -- advisory lock, so that counting live leases and taking new ones is one step.
 --
+-- A queued run is owed an attempt; one whose lease ran out gets another while it has any left.
+--
 -- $1 service  $2 accounts after this one come first  $3 runs at most  $4 runs per account at most
 -- $5 lease in milliseconds: the call's time-out and a margin  $6 attempts that a run has
 with recursive live as materialized (
@@ -39,7 +41,9 @@ with recursive live as materialized (
   from turn cross join lateral (
     select r.account_id, r.id, r.next_attempt_at from workflows.runs r
     where r.service_id = $1::uuid and r.account_id = turn.account_id and r.state in ('queued', 'running')
-      and r.next_attempt_at <= now() and r.deadline_at > now() and r.attempt < $6::int
+      and r.next_attempt_at <= now() and (r.state = 'queued' or r.attempt < $6::int)
+      -- Written so that the planner does not sort an account's whole queue by way of the index on deadlines.
+      and (r.deadline_at > now()) is true
     order by r.next_attempt_at limit $4::int
   ) pick
 ), chosen as materialized (
@@ -57,4 +61,4 @@ set state = 'running', attempt = r.attempt + 1, started_at = coalesce(r.started_
   next_attempt_at = now() + make_interval(secs => $5::int / 1000.0)
 from locked
 where r.account_id = locked.account_id and r.id = locked.id
-returning r.*, locked.n, locked.nth
+returning r.account_id, r.id, locked.n, extract(epoch from r.deadline_at - now())::float8 * 1000 as left_ms

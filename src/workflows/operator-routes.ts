@@ -16,6 +16,7 @@ import {
   changeService,
   createService,
   findService,
+  holdService,
   listServices,
   repriceWorkflows,
   rotateSecret,
@@ -124,7 +125,7 @@ export function workflowsOperatorRoutes(app: App, deps: WorkflowsDeps & { egress
   const tags = ['operator'];
   const check = (terms: Partial<ServiceTerms>) => {
     if (terms.inputSchema) compileSchema(terms.inputSchema);
-    if (terms.endpoint !== undefined) egress.check(terms.endpoint);
+    if (terms.endpoint !== undefined) egress.check(terms.endpoint, '/executor/endpoint');
   };
 
   app.post(
@@ -263,7 +264,7 @@ export function workflowsOperatorRoutes(app: App, deps: WorkflowsDeps & { egress
     },
     async (request, reply) =>
       once({ db, vault }, request, reply, async (tx) => {
-        const service = await findService(tx, request.params.id);
+        const service = await holdService(tx, request.params.id);
         if (!service) throw new Problem('not_found');
         const workflows = await repriceWorkflows(tx, service);
         await audit(tx, {

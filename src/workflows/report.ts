@@ -59,18 +59,11 @@ export async function reportCompletion(db: Db, metrics: Metrics, by: Reporter, o
   const [same] = await db
     .select({ id: runs.id })
     .from(runs)
-    .where(
-      and(
-        isRun(by),
-        eq(runs.state, 'succeeded'),
-        eq(runs.attempt, by.attempt),
-        sql`${runs.output} = ${asJson(output)}`,
-      ),
-    );
+    .where(and(isRun(by), eq(runs.state, 'succeeded'), sql`${runs.output} = ${asJson(output)}`));
   if (!same) throw await whyNot(db, by);
 }
 
-/** A failure: for good, or to be tried again as after a 503. */
+/** A failure: for good, or to be tried again as after a 503. The same failure again, as after a lost answer, is fine. */
 export async function reportFailure(
   db: Db,
   metrics: Metrics,
@@ -87,25 +80,30 @@ export async function reportFailure(
   if (!same) throw await whyNot(db, by);
 }
 
+/** Puts the run back into the queue, if it has not been put there already; false: it has no attempt left, or is not at it. */
 async function tryAgain(db: Db, by: Reporter): Promise<boolean> {
   return db.transaction(async (tx) => {
-    const [row] = await tx
-      .select({ run: runs, maxAttempts: services.maxAttempts })
+    const [run] = await tx
+      .select()
       .from(runs)
-      .innerJoin(services, eq(services.id, runs.serviceId))
-      .where(and(isRun(by), eq(runs.state, 'running'), eq(runs.attempt, by.attempt)));
-    if (!row || row.run.attempt >= row.maxAttempts) return false;
-    await retry(tx, row.run, backoffMs(row.run.attempt));
-    return true;
+      .where(and(isRun(by), eq(runs.attempt, by.attempt)))
+      .for('update');
+    if (run?.state === 'queued') return true;
+    if (run?.state !== 'running') return false;
+    const [service] = await tx
+      .select({ maxAttempts: services.maxAttempts })
+      .from(services)
+      .where(eq(services.id, run.serviceId));
+    return run.attempt < (service?.maxAttempts ?? 0) && retry(tx, run, backoffMs(run.attempt));
   });
 }
 
-/** Counts a sign of life of the latest attempt. */
+/** Counts a sign of life of the latest attempt. It never shortens the time that the attempt has. */
 async function extend(tx: Tx, by: Reporter, change: object): Promise<Run> {
   const interval = tx.select({ s: services.reportIntervalS }).from(services).where(eq(services.id, runs.serviceId));
   const [run] = await tx
     .update(runs)
-    .set({ ...change, nextAttemptAt: sql`now() + make_interval(secs => ${interval})` })
+    .set({ ...change, nextAttemptAt: sql`greatest(${runs.nextAttemptAt}, now() + make_interval(secs => ${interval}))` })
     .where(and(isRun(by), eq(runs.state, 'running'), eq(runs.attempt, by.attempt)))
     .returning();
   if (!run) throw await whyNot(tx, by);

@@ -277,7 +277,10 @@ function startRoute(app: App, deps: WorkflowsDeps): void {
         expectedCost: request.body.expected_cost ?? null,
       });
       if (replayed) reply.header('Idempotent-Replayed', 'true');
-      else deps.wakeDispatcher();
+      else {
+        deps.metrics.runs.inc({ state: 'queued' });
+        deps.wakeDispatcher();
+      }
       const body = { run: renderAccepted(run), balance: renderBalance(balance) };
       reply.code(202).header('Location', `/v1/runs/${body.run.id}`);
       return body;
@@ -415,8 +418,7 @@ function streamRoute(app: App, { db, feed }: WorkflowsDeps): void {
       const after = readCursor(request);
       const run = await findRun(db, accountId, request.params.id);
       if (!run) throw new Problem('not_found');
-      if (after > 0n && isOver(run.state) && (await feed.isLast(run.id, run.createdAt, after)))
-        return reply.code(204).send(null);
+      if (isOver(run.state) && (await feed.isLast(run.id, run.createdAt, after))) return reply.code(204).send(null);
       const leave = feed.enter(accountId);
       try {
         await streamEvents(

@@ -80,6 +80,15 @@ export async function acceptedBefore(
   return { run, balance };
 }
 
+/** Whether a run of the account was started with this key. */
+export async function isKeyTaken(db: Db, accountId: string, key: string): Promise<boolean> {
+  const [run] = await db
+    .select({ id: runs.id })
+    .from(runs)
+    .where(and(eq(runs.accountId, accountId), eq(runs.idempotencyKey, key)));
+  return run !== undefined;
+}
+
 /** A run of the account. */
 export async function findRun(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
   const [run] = await db

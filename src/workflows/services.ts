@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { and, desc, eq, ne, sql } from 'drizzle-orm';
+import { and, desc, eq, sql } from 'drizzle-orm';
 import type { Db, Tx } from '../platform/database/clients.ts';
-import { appendEvents } from '../platform/delivery/events.ts';
+import { events } from '../platform/database/tables.ts';
 import { newId } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
 import { services, workflows } from './tables.ts';
@@ -51,7 +51,7 @@ export async function createService(
 
 /** Changes a service. A new cost is a new price version: existing workflows keep the cost they agreed to. */
 export async function changeService(tx: Tx, id: string, change: Partial<ServiceTerms>): Promise<Service | undefined> {
-  const [before] = await tx.select().from(services).where(eq(services.id, id)).for('update');
+  const before = await holdService(tx, id);
   if (!before) return undefined;
   const isRepriced = change.creditCost !== undefined && change.creditCost !== before.creditCost;
   const [service] = await tx
@@ -64,7 +64,7 @@ export async function changeService(tx: Tx, id: string, change: Partial<ServiceT
 
 /** Replaces the signing secret; the former one signs along for a day. */
 export async function rotateSecret(tx: Tx, vault: Vault, id: string): Promise<string | undefined> {
-  const [service] = await tx.select().from(services).where(eq(services.id, id)).for('update');
+  const service = await holdService(tx, id);
   if (!service) return undefined;
   const { present } = open(vault, service);
   const secret = newSecret();
@@ -84,21 +84,27 @@ export function signingSecretsOf(vault: Vault, service: Pick<Service, 'id' | 'si
 
 /** Moves every workflow of a service to its present price, and tells their owners. Resolves to how many there were. */
 export async function repriceWorkflows(tx: Tx, service: Service): Promise<number> {
-  const moved = await tx
-    .update(workflows)
-    .set({ creditCost: service.creditCost, priceVersion: service.priceVersion, version: sql`${workflows.version} + 1` })
-    .where(and(eq(workflows.serviceId, service.id), ne(workflows.priceVersion, service.priceVersion)))
-    .returning({ id: workflows.id, accountId: workflows.accountId });
-  await appendEvents(
-    tx,
-    moved.map(({ id, accountId }) => ({
-      accountId,
-      type: 'workflows.workflow_repriced',
-      subjectId: id,
-      payload: { credit_cost: Number(service.creditCost), price_version: service.priceVersion },
-    })),
-  );
-  return moved.length;
+  // One statement: a popular service has more workflows than a statement can have parameters.
+  const [moved] = await tx.execute<{ count: number }>(sql`
+    with moved as (
+      update ${workflows} set credit_cost = ${service.creditCost}::bigint, price_version = ${service.priceVersion}::int,
+        version = version + 1
+      where service_id = ${service.id}::uuid and price_version <> ${service.priceVersion}::int and deleted_at is null
+      returning id, account_id
+    ), told as (
+      insert into ${events} (account_id, type, subject_id, payload)
+      select account_id, 'workflows.workflow_repriced', id, jsonb_build_object(
+        'credit_cost', ${service.creditCost}::bigint, 'price_version', ${service.priceVersion}::int)
+      from moved
+    )
+    select count(*)::int as count from moved`);
+  return moved?.count ?? 0;
+}
+
+/** A service that nobody changes while this transaction lasts. */
+export async function holdService(tx: Tx, id: string): Promise<Service | undefined> {
+  const [service] = await tx.select().from(services).where(eq(services.id, id)).for('update');
+  return service;
 }
 
 export async function findService(on: Db | Tx, id: string): Promise<Service | undefined> {

@@ -4,7 +4,8 @@
 -- request (23505) takes the spend back with it.
 --
 -- $1 account  $2 run  $3 workflow  $4 idempotency key  $5 request hash  $6 input  $7 expected cost or null
--- $8 version of the service and $9 of the workflow that the input was checked against
+-- $8 version of the service and $9 of the workflow that the input was checked against, and $10 whether it fitted: a known
+-- key, an owner and a changed definition are told before an input is judged
 with asked as materialized (
   select w.service_id, w.credit_cost, w.price_version, s.deadline_s, known.id as known_run,
     case
@@ -13,6 +14,7 @@ with asked as materialized (
       when w.account_id <> $1::uuid then 'not_owner'
       when not s.active then 'inactive'
       when s.version <> $8::int or w.version <> $9::int then 'stale'
+      when not $10::boolean then 'input_invalid'
       when w.credit_cost <> $7::bigint then 'price_changed'
       else 'runnable'
     end as verdict
@@ -31,11 +33,13 @@ with asked as materialized (
     $5::bytea, now() + make_interval(secs => asked.deadline_s)
   from asked, spent
   where spent.result = 'posted'
-  returning account_id, id, service_id, cost, price_version, created_at, deadline_at
+  returning account_id, id, service_id, cost, price_version, input, created_at, deadline_at
 ), told as (
   insert into platform.events (account_id, type, subject_id, payload)
-  select account_id, 'workflows.run_queued', id, jsonb_build_object('state', 'queued', 'cost', cost) from run
+  select account_id, 'workflows.run_queued', id,
+    jsonb_build_object('state', 'queued', 'attempt', 0, 'cost', cost, 'returned', 0)
+  from run
 )
 select asked.verdict, asked.known_run, asked.credit_cost, spent.result, spent.available, spent.held, spent.debt,
-  run.service_id, run.price_version, run.created_at, run.deadline_at
+  run.service_id, run.price_version, run.input, run.created_at, run.deadline_at
 from asked left join spent on true left join run on true

@@ -8,7 +8,7 @@ import { Problem } from '../platform/http/problem.ts';
 import { amount } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
 import type { Definitions } from './definitions.ts';
-import { type AcceptedRun, acceptedBefore } from './runs.ts';
+import { type AcceptedRun, acceptedBefore, isKeyTaken } from './runs.ts';
 
 /** The order to run a workflow, as the client sent it. */
 export interface RunOrder {
@@ -34,6 +34,7 @@ type Verdict =
   | 'not_owner'
   | 'inactive'
   | 'stale'
+  | 'input_invalid'
   | 'price_changed';
 
 interface Answer {
@@ -44,13 +45,15 @@ interface Answer {
   balance: Balances;
   serviceId: string;
   priceVersion: number;
+  /** As it is kept, so that the first reply and its replays are the same bytes. */
+  input: unknown;
   createdAt: Date;
   deadlineAt: Date;
 }
 
 /** The hot statement, as it stands in start-run.sql. */
 export const startRunStatement: Statement<
-  [string, string, string, string, Buffer, string, bigint | null, number, number],
+  [string, string, string, string, Buffer, string, bigint | null, number, number, boolean],
   Answer
 > = {
   text: readFileSync(new URL('./start-run.sql', import.meta.url), 'utf8'),
@@ -66,10 +69,13 @@ export const startRunStatement: Statement<
     },
     serviceId: row?.['service_id'] as string,
     priceVersion: row?.['price_version'] as number,
+    input: row?.['input'],
     createdAt: row?.['created_at'] as Date,
     deadlineAt: row?.['deadline_at'] as Date,
   }),
 };
+
+const NO_VERSION = 0; // versions begin at 1
 
 /** Tries after the first: a definition that was just changed, or a key that another request is using. */
 const RETRIES = 3;
@@ -94,11 +100,7 @@ async function attempt(
   const input = { ...definition?.inputDefaults, ...order.input };
   const errors = definition?.check(input) ?? [];
   const runId = newId();
-  // Without a fitting input the statement is still asked, with versions that no definition has: a known key must be
-  // answered as it was, and a foreign or unknown workflow must be told before its input is judged.
-  const versions: [number, number] =
-    definition && errors.length === 0 ? [definition.serviceVersion, definition.workflowVersion] : [0, 0];
-  const args = [
+  const answer = await runHot(sql, startRunStatement, [
     order.accountId,
     runId,
     order.workflowId,
@@ -106,13 +108,14 @@ async function attempt(
     order.requestHash,
     JSON.stringify(input),
     order.expectedCost,
-  ] as const;
-  const answer = await runHot(sql, startRunStatement, [...args, ...versions]).catch((fault) => {
+    definition?.serviceVersion ?? NO_VERSION,
+    definition?.workflowVersion ?? NO_VERSION,
+    errors.length === 0,
+  ]).catch((fault) => {
     if (sqlState(fault)?.constraint === 'runs_key') return 'again' as const;
     throw fault;
   });
   if (answer === 'again') return 'again';
-  if (answer.verdict === 'stale' && errors.length > 0) throw new Problem('input_invalid', undefined, { errors });
   if (answer.verdict === 'stale') {
     definitions.forget(order.workflowId);
     return 'again';
@@ -120,8 +123,13 @@ async function attempt(
   if (answer.verdict === 'replay' && answer.knownRun) {
     return { ...(await acceptedBefore(db, order.accountId, answer.knownRun)), replayed: true };
   }
+  if (answer.verdict === 'input_invalid') throw new Problem('input_invalid', undefined, { errors });
   if (answer.verdict !== 'runnable') throw refusal(answer);
-  if (answer.spend !== 'posted') throw await paymentRequired(db, answer);
+  if (answer.spend !== 'posted') {
+    // The credits may have gone to this very key: another request with it was first, and this one waited for its lock.
+    if (await isKeyTaken(db, order.accountId, order.key)) return 'again';
+    throw await paymentRequired(db, answer);
+  }
   const { serviceId, priceVersion, createdAt, deadlineAt } = answer;
   const run = {
     id: runId,
@@ -129,7 +137,7 @@ async function attempt(
     serviceId,
     cost: answer.cost ?? 0n,
     priceVersion,
-    input,
+    input: answer.input,
     createdAt,
     deadlineAt,
   };

@@ -8,11 +8,11 @@ import { databaseForTest } from './database.ts';
 import { type FareboxOptions, startProvider, type TestFarebox, testEnvironment } from './farebox.ts';
 
 /** A Farebox in a process of its own: one that can die. Everything a `TestFarebox` is used for works with it, too. */
-export interface ChildFarebox extends Omit<TestFarebox, 'stop'> {
+export interface ChildFarebox extends TestFarebox {
   /** SIGKILL: nothing is finished, nothing is told. Resolves when the process is gone. */
   kill(): Promise<void>;
-  /** SIGTERM; resolves to the exit code when it has drained. */
-  stop(): Promise<number | null>;
+  /** SIGTERM; resolves when it has drained and is gone. */
+  stop(): Promise<void>;
   /** A new process with the same environment, on the same ports; resolves when it listens. */
   start(): Promise<void>;
   /** Resolves to the exit code of the process that runs now: `null` when a signal ended it. */
@@ -40,11 +40,10 @@ export async function childForTest(options: Omit<FareboxOptions, 'log'> = {}): P
   const logged: Json[] = [];
   let current: ChildProcess | undefined;
   const signal = async (name: 'SIGKILL' | 'SIGTERM') => {
-    if (!current || isGone(current)) return current?.exitCode ?? null;
+    if (!current || isGone(current)) return;
     const gone = once(current, 'exit');
     current.kill(name);
     await gone;
-    return current.exitCode;
   };
   const child: ChildFarebox = {
     publicPort,
@@ -55,7 +54,7 @@ export async function childForTest(options: Omit<FareboxOptions, 'log'> = {}): P
     omise,
     environment,
     logged,
-    kill: async () => void (await signal('SIGKILL')),
+    kill: () => signal('SIGKILL'),
     stop: () => signal('SIGTERM'),
     exited: async () => {
       if (current && !isGone(current)) await once(current, 'exit');
@@ -83,7 +82,9 @@ function listening(child: ChildProcess, logged: Json[]): Promise<void> {
       const entry = parse(line);
       if (logged.length < KEPT_LINES) logged.push(entry);
       if (said.length < 50) said.push(line);
-      if (entry.msg === 'listening') resolve();
+      if (entry.msg !== 'listening') return;
+      clearTimeout(timer);
+      resolve();
     };
     for (const stream of [child.stdout, child.stderr]) if (stream) createInterface(stream).on('line', take);
     child.once('error', reject);

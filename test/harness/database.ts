@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { inject, onTestFinished } from 'vitest';
-import { PASSWORDS, TEMPLATE } from './global-setup.ts';
+import { PASSWORDS, TEMPLATE } from './template.ts';
 
 export interface TestDatabase {
   name: string;
@@ -40,8 +40,8 @@ export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> 
 }
 
 /** A database for one test, dropped with it. */
-export async function databaseForTest(): Promise<TestDatabase> {
-  const database = await cloneDatabase();
+export async function databaseForTest(template = TEMPLATE): Promise<TestDatabase> {
+  const database = await cloneDatabase(template);
   onTestFinished(() => database.drop());
   return database;
 }

@@ -1,9 +1,7 @@
-import { readFile, rm } from 'node:fs/promises';
-import postgres from 'postgres';
+import { rm } from 'node:fs/promises';
 import type { TestProject } from 'vitest/node';
 import { startPostgres, temporaryHome } from '../../sandbox/postgres.ts';
-import { openClient } from '../../src/platform/database/clients.ts';
-import { migrate } from '../../src/platform/database/migrate.ts';
+import { makeTemplate } from './template.ts';
 
 /** How the tests reach the one PostgreSQL server of this run. */
 export interface TestServer {
@@ -16,9 +14,6 @@ declare module 'vitest' {
     postgres: TestServer;
   }
 }
-
-export const TEMPLATE = 'farebox_template';
-export const PASSWORDS = { owner: 'owner-password', app: 'app-password', auditor: 'auditor-password' };
 
 // The process may be killed and the machine may not lose power: what a test needs of durability.
 const settings = {
@@ -52,22 +47,4 @@ async function start(project: TestProject) {
     await server.stop('immediate');
     await rm(home, { recursive: true, force: true });
   };
-}
-
-async function makeTemplate(url: (database?: string) => string) {
-  const root = postgres(url(), { max: 1 });
-  await root.unsafe(`create database ${TEMPLATE}`);
-  await root.end();
-  const inside = postgres(url(TEMPLATE), { max: 1, onnotice: () => {} });
-  for (const [role, password] of Object.entries(PASSWORDS)) {
-    await inside`select set_config(${`farebox.${role}_password`}, ${password}, false)`;
-  }
-  await inside.unsafe(await readFile('migrations/bootstrap.sql', 'utf8'));
-  await inside.end();
-  const owner = new URL(url(TEMPLATE));
-  owner.username = 'farebox_owner';
-  owner.password = PASSWORDS.owner;
-  const client = openClient({ url: owner.href });
-  await migrate(client, { app: 'farebox_app', auditor: 'farebox_auditor' });
-  await client.end();
 }

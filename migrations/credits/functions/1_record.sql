@@ -36,6 +36,9 @@ declare
                  - (case when p_credit = 'debt' then p_amount else 0 end);
   a credits.accounts;
 begin
+  if p_amount is null or p_amount <= 0 then
+    raise exception 'the ledger moves positive amounts only' using errcode = 'invalid_parameter_value';
+  end if;
   update credits.accounts as acc set
     available = acc.available + v_available,
     held = acc.held + v_held,
@@ -56,16 +59,28 @@ begin
 end
 $$;
 
--- What was booked for this cause before: replay (same amount), conflict (another one), or no row.
-create or replace function credits.booked(p_account uuid, p_kind text, p_amount bigint, p_ref_type text, p_ref_id uuid)
-returns setof credits.outcome language plpgsql stable
+-- What was booked for this cause before: replay (the same move), conflict (another amount, direction or parent), or no
+-- row. The caller holds the account's lock, so that of two callers with one cause the second finds what the first booked.
+create or replace function credits.booked(
+  p_account uuid, p_kind text, p_debit text, p_amount bigint, p_ref_type text, p_ref_id uuid, p_parent_id uuid
+) returns setof credits.outcome language plpgsql stable
   set search_path = pg_catalog, pg_temp as $$
 begin
   return query
-    select case when t.amount = p_amount then 'replay' else 'conflict' end, t.id, t.seq, a.available, a.held, a.debt
+    select case when t.amount = p_amount and t.debit = p_debit and t.parent_id is not distinct from p_parent_id
+        then 'replay' else 'conflict' end,
+      t.id, t.seq, a.available, a.held, a.debt
     from credits.transfers t join credits.accounts a using (account_id)
     where t.account_id = p_account and t.ref_type = p_ref_type and t.ref_id = p_ref_id and t.kind = p_kind;
 end
+$$;
+
+-- The answer to a move that the account does not allow. An account that has no row yet has zeros.
+create or replace function credits.refused(p_account uuid, p_result text)
+returns credits.outcome language sql stable
+  set search_path = pg_catalog, pg_temp as $$
+  select p_result, null::uuid, coalesce(a.seq, 0), coalesce(a.available, 0), coalesce(a.held, 0), coalesce(a.debt, 0)
+  from (values (1)) as always left join credits.accounts a on a.account_id = p_account
 $$;
 
 -- Locks accounts in id order, for a caller that decides over several of them or before it moves anything.

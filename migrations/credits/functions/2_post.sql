@@ -3,7 +3,7 @@
 --   return              credits of a spend (p_parent_id) given back
 --   adjust              correction by an operator; a negative amount takes away and can be refused as insufficient
 --   clawback            credits taken back; what is not available becomes debt
--- Debts are repaid first, by a transfer of their own with the same cause.
+-- Debts are repaid first, by a transfer of their own.
 create or replace function credits.post(
   p_account uuid, p_kind text, p_amount bigint, p_ref_type text, p_ref_id uuid, p_parent_id uuid, p_memo text
 ) returns credits.outcome language plpgsql security definer
@@ -29,10 +29,12 @@ begin
     raise exception 'credits.post cannot book % %', p_amount, p_kind using errcode = 'invalid_parameter_value';
   end if;
 
-  insert into credits.accounts (account_id) values (p_account) on conflict do nothing;
-  -- Locked before the look-up, so that of two callers with one cause the second finds what the first booked.
+  if p_amount > 0 then
+    insert into credits.accounts (account_id) values (p_account) on conflict do nothing;
+  end if;
   perform 1 from credits.accounts where account_id = p_account for no key update;
-  select * into v_booked from credits.booked(p_account, p_kind, v_amount, p_ref_type, p_ref_id);
+  select * into v_booked
+  from credits.booked(p_account, p_kind, v_debit, v_amount, p_ref_type, p_ref_id, p_parent_id);
   if found then
     return v_booked;
   end if;
@@ -40,17 +42,15 @@ begin
   select * into v_done
   from credits.record(p_account, p_kind, v_debit, v_credit, v_amount, p_ref_type, p_ref_id, p_parent_id, p_memo);
   if not found then
-    select 'insufficient', null, a.seq, a.available, a.held, a.debt into v_done
-    from credits.accounts a where a.account_id = p_account;
-    return v_done;
+    return credits.refused(p_account, 'insufficient');
   end if;
-  return credits.repay(p_account, v_done, p_ref_type, p_ref_id);
+  return credits.repay(p_account, v_done);
 end
 $$;
 
--- Pays a debt from what is available. Answers the outcome it was given, with the balances after the repayment.
-create or replace function credits.repay(p_account uuid, p_after credits.outcome, p_ref_type text, p_ref_id uuid)
-returns credits.outcome language plpgsql
+-- Pays a debt from what is available. Answers the outcome it was given, with the balances after the repayment. The cause
+-- is the transfer that made it possible: one clawback and its reversal may share a cause, and both can lead to one.
+create or replace function credits.repay(p_account uuid, p_after credits.outcome) returns credits.outcome language plpgsql
   set search_path = pg_catalog, pg_temp as $$
 declare
   v_repaid credits.outcome;
@@ -60,7 +60,7 @@ begin
   end if;
   select * into v_repaid
   from credits.record(p_account, 'repay', 'available', 'debt', least(p_after.debt, p_after.available),
-    p_ref_type, p_ref_id, p_after.transfer_id, null);
+    'transfer', p_after.transfer_id, p_after.transfer_id, null);
   return (p_after.result, p_after.transfer_id, p_after.seq, v_repaid.available, v_repaid.held, v_repaid.debt)::credits.outcome;
 end
 $$;

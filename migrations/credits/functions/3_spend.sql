@@ -5,7 +5,8 @@ returns credits.outcome language plpgsql security definer
 declare
   v_outcome credits.outcome;
 begin
-  select * into v_outcome from credits.booked(p_account, 'spend', p_amount, 'run', p_run);
+  perform 1 from credits.accounts where account_id = p_account for no key update;
+  select * into v_outcome from credits.booked(p_account, 'spend', 'available', p_amount, 'run', p_run, null);
   if found then
     return v_outcome;
   end if;
@@ -14,12 +15,7 @@ begin
   if found then
     return v_outcome;
   end if;
-  select 'insufficient', null, a.seq, a.available, a.held, a.debt into v_outcome
-  from credits.accounts a where a.account_id = p_account;
-  if not found then
-    v_outcome := ('insufficient', null, 0, 0, 0, 0);
-  end if;
-  return v_outcome;
+  return credits.refused(p_account, 'insufficient');
 end
 $$;
 
@@ -37,6 +33,13 @@ declare
   v_visited uuid[] := '{}';
   v_lines credits.transfers[] := '{}';
 begin
+  if exists (
+    select from unnest(p_accounts, p_amounts, p_runs) as w (account, amount, run)
+    where w.account is null or w.run is null or w.amount is null or w.amount <= 0
+  ) then
+    raise exception 'each spend of a batch names an account, a positive amount and a run'
+      using errcode = 'invalid_parameter_value';
+  end if;
   for a in
     select * from credits.accounts acc where acc.account_id = any(p_accounts)
     order by acc.account_id for no key update skip locked
@@ -44,13 +47,18 @@ begin
     v_moved := false;
     v_visited := v_visited || a.account_id;
     for s in
-      select w.n::int, w.amount, w.run, t.id as booked_id, t.amount as booked_amount, t.seq as booked_seq
+      select w.n::int, w.amount, w.run, t.id as booked_id, t.amount as booked_amount, t.seq as booked_seq,
+        row_number() over (partition by w.run order by w.n) > 1 as repeated
       from unnest(p_accounts, p_amounts, p_runs) with ordinality as w (account, amount, run, n)
       left join credits.transfers t
         on t.account_id = a.account_id and t.ref_type = 'run' and t.ref_id = w.run and t.kind = 'spend'
       where w.account = a.account_id
       order by w.n
     loop
+      if s.repeated and s.booked_id is null then
+        select l.id, l.amount, l.seq into s.booked_id, s.booked_amount, s.booked_seq
+        from unnest(v_lines) l where l.account_id = a.account_id and l.ref_id = s.run;
+      end if;
       if s.booked_id is not null then
         return query select s.n, case when s.booked_amount = s.amount then 'replay' else 'conflict' end,
           s.booked_id, s.booked_seq, a.available, a.held, a.debt;

@@ -8,7 +8,7 @@ declare
   v_outcome credits.outcome;
 begin
   perform 1 from credits.accounts where account_id = p_account for no key update;
-  select * into v_outcome from credits.booked(p_account, 'hold', p_amount, p_ref_type, p_ref_id);
+  select * into v_outcome from credits.booked(p_account, 'hold', 'available', p_amount, p_ref_type, p_ref_id, p_hold);
   if found then
     return v_outcome;
   end if;
@@ -19,12 +19,7 @@ begin
     values (p_account, p_hold, p_amount, p_for_type, p_for_id, p_expires_at);
     return v_outcome;
   end if;
-  select 'insufficient', null, a.seq, a.available, a.held, a.debt into v_outcome
-  from credits.accounts a where a.account_id = p_account;
-  if not found then
-    v_outcome := ('insufficient', null, 0, 0, 0, 0);
-  end if;
-  return v_outcome;
+  return credits.refused(p_account, 'insufficient');
 end
 $$;
 
@@ -36,11 +31,12 @@ create or replace function credits.close_hold(
 declare
   v_outcome credits.outcome;
 begin
+  -- Before the update of the hold, whose checks would let a negative amount through.
   if p_amount is null or p_amount <= 0 then
     raise exception 'a hold is closed by a positive amount' using errcode = 'invalid_parameter_value';
   end if;
   perform 1 from credits.accounts where account_id = p_account for no key update;
-  select * into v_outcome from credits.booked(p_account, p_kind, p_amount, p_ref_type, p_ref_id);
+  select * into v_outcome from credits.booked(p_account, p_kind, 'held', p_amount, p_ref_type, p_ref_id, p_hold);
   if found then
     return v_outcome;
   end if;
@@ -49,13 +45,11 @@ begin
     released = released + case when p_kind = 'release' then p_amount else 0 end
   where account_id = p_account and id = p_hold and captured + released + p_amount <= amount;
   if not found then
-    select 'exceeded', null, a.seq, a.available, a.held, a.debt into v_outcome
-    from credits.accounts a where a.account_id = p_account;
-    return v_outcome;
+    return credits.refused(p_account, 'exceeded');
   end if;
   select * into v_outcome
   from credits.record(p_account, p_kind, 'held', p_credit, p_amount, p_ref_type, p_ref_id, p_hold, null);
-  return credits.repay(p_account, v_outcome, p_ref_type, p_ref_id);
+  return credits.repay(p_account, v_outcome);
 end
 $$;
 

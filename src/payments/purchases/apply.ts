@@ -6,13 +6,19 @@ import { charges, claims, differences, type PurchaseState, purchases } from '../
 import { type Decision, decide } from './decide.ts';
 import { type Actor, note, type Purchase, tellCharge, tellPurchase } from './history.ts';
 
-/** What reading a charge changed. */
+/** What reading a charge changed. `review`: something new that a person has to look at. */
 export type Applied = 'credited' | 'pending' | 'ended' | 'review' | 'unchanged';
+
+export interface Outcome {
+  applied: Applied;
+  /** As it is now. */
+  purchase: Purchase;
+}
 
 export type Attempt = typeof charges.$inferSelect;
 
-/** Looks at a pending charge again after these seconds, then every hour until the provider says that it is over. */
-const CHECK_AFTER_S = [15, 60, 300, 900];
+/** A pending charge is looked at again when its attempt has these ages, then every hour until the provider says that it is over. */
+const CHECK_AT_S = [15, 60, 300, 900];
 const CHECK_EVERY_S = 3600;
 
 /**
@@ -24,9 +30,25 @@ export async function applyCharge(
   attemptId: string,
   charge: Charge,
   actor: Actor,
-): Promise<{ applied: Applied; purchase: Purchase }> {
+): Promise<Outcome & { isMoved: boolean }> {
   const { attempt, purchase } = await lockAttempt(tx, attemptId);
+  const outcome =
+    attempt.chargeId === null || attempt.chargeId === charge.id
+      ? await applyLocked(tx, attempt, purchase, charge, actor)
+      : await tellSecond(tx, purchase, charge, actor);
+  return { ...outcome, isMoved: outcome.purchase.state !== purchase.state };
+}
+
+async function applyLocked(
+  tx: Tx,
+  attempt: Attempt,
+  purchase: Purchase,
+  charge: Charge,
+  actor: Actor,
+): Promise<Outcome> {
   const decision = decide(charge, purchase);
+  // A charge that is over does not open again: this reading is older than the one that was applied.
+  if (decision.verdict === 'pending' && isOver(attempt)) return { applied: 'unchanged', purchase };
   await recordCharge(tx, attempt, charge, decision);
   switch (decision.verdict) {
     case 'credit':
@@ -53,9 +75,17 @@ async function lockAttempt(tx: Tx, attemptId: string): Promise<{ attempt: Attemp
   return { attempt, purchase };
 }
 
+const isOver = ({ chargeId, state }: Attempt) =>
+  chargeId !== null && !['creating', 'pending', 'abandoned'].includes(state);
+
+/** By the attempt's age, so that reading a charge often does not put off the next look at it. */
+const nextCheck = sql`coalesce(
+  (select min(${charges.createdAt} + make_interval(secs => age)) from unnest(array[${sql.raw(CHECK_AT_S.join(', '))}]) as age
+   where ${charges.createdAt} + make_interval(secs => age) > now()),
+  now() + make_interval(secs => ${sql.raw(String(CHECK_EVERY_S))}))`;
+
 /** Keeps what the provider says of the charge, and when to look again. */
 async function recordCharge(tx: Tx, attempt: Attempt, charge: Charge, decision: Decision): Promise<void> {
-  const pauseS = CHECK_AFTER_S[attempt.checks] ?? CHECK_EVERY_S;
   const state = {
     credit: 'successful' as const,
     pending: 'pending' as const,
@@ -73,13 +103,13 @@ async function recordCharge(tx: Tx, attempt: Attempt, charge: Charge, decision: 
       failureCode: charge.failureCode,
       failureMessage: charge.failureMessage,
       expiresAt: charge.expiresAt,
-      nextCheckAt: decision.verdict === 'pending' ? sql`now() + make_interval(secs => ${pauseS})` : null,
+      nextCheckAt: decision.verdict === 'pending' ? nextCheck : null,
       checks: attempt.checks + 1,
     })
     .where(eq(charges.attemptId, attempt.attemptId));
 }
 
-async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Charge, actor: Actor) {
+async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Charge, actor: Actor): Promise<Outcome> {
   const [claim] = await tx
     .insert(claims)
     .values({
@@ -104,10 +134,13 @@ async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
     chargeId: charge.id,
     detail: { from: purchase.state, transfer_id: outcome.transferId, credits: Number(purchase.credits) },
   });
-  return { applied: 'credited' as const, purchase: completed };
+  return { applied: 'credited', purchase: completed };
 }
 
-/** This charge was credited already, or the purchase was, by another charge: then somebody has paid twice. */
+/**
+ * This charge was credited already, or an operator has reviewed it and granted the credits; or the purchase was
+ * completed by another charge: then somebody has paid twice.
+ */
 async function seenBefore(
   tx: Tx,
   attempt: Attempt,
@@ -115,11 +148,13 @@ async function seenBefore(
   charge: Charge,
   actor: Actor,
 ): Promise<Applied> {
-  const [own] = await tx
-    .select({ reference: claims.reference })
-    .from(claims)
-    .where(and(eq(claims.rail, 'omise'), eq(claims.reference, charge.id)));
-  if (own) return 'unchanged';
+  const [claim] = await tx.select().from(claims).where(eq(claims.purchaseId, purchase.id));
+  if (claim?.rail === 'omise' && claim.reference === charge.id) return 'unchanged';
+  const known = await tx.$count(
+    differences,
+    and(eq(differences.kind, 'paid_twice'), eq(differences.reference, charge.id)),
+  );
+  if (claim?.rail === 'operator' && attempt.state === 'review' && known === 0) return 'unchanged';
   await tx.update(charges).set({ state: 'review' }).where(eq(charges.attemptId, attempt.attemptId));
   const isNew = await differ(tx, 'paid_twice', charge.id, purchase.id, {
     amount: Number(charge.amount),
@@ -137,16 +172,15 @@ async function end(
   charge: Charge,
   { state, code, message }: Extract<Decision, { verdict: 'ended' }>,
   actor: Actor,
-) {
+): Promise<Outcome> {
   if (attempt.state === 'successful') {
-    await differ(tx, 'reversed_after_credit', charge.id, purchase.id, { status: charge.status });
-    return { applied: 'review' as const, purchase };
+    return differAfterCredit(tx, purchase, charge, 'reversed', { status: charge.status }, actor);
   }
-  if (attempt.state === state) return { applied: 'unchanged' as const, purchase };
+  if (attempt.state === state && attempt.chargeId !== null) return { applied: 'unchanged', purchase };
   await note(tx, purchase.id, { actor, what: `charge_${state}`, chargeId: charge.id, detail: { code } });
   const ended = await endPurchase(tx, purchase, state === 'expired' ? 'expired' : 'failed', { code, message });
   if (ended.state === 'pending') await tellCharge(tx, ended, 'charge_ended');
-  return { applied: 'ended' as const, purchase: ended };
+  return { applied: 'ended', purchase: ended };
 }
 
 /** A purchase whose only attempt is over is over; a payment link lives on until its own end. */
@@ -165,15 +199,19 @@ export async function endPurchase(
   return move(tx, purchase, state, { failureCode: failure.code, failureMessage: failure.message });
 }
 
-async function review(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Charge, reason: string, actor: Actor) {
+async function review(
+  tx: Tx,
+  attempt: Attempt,
+  purchase: Purchase,
+  charge: Charge,
+  reason: string,
+  actor: Actor,
+): Promise<Outcome> {
   if (attempt.state === 'successful') {
-    // Credited before; now the provider shows a refund, a void or a dispute.
-    const detail = { reason, refunded_amount: Number(charge.refundedAmount), amount: Number(charge.amount) };
-    const isNew = await differ(tx, `${reason}_after_credit`, charge.id, purchase.id, detail);
-    if (isNew) await note(tx, purchase.id, { actor, what: `${reason}_after_credit`, chargeId: charge.id, detail });
-    return { applied: isNew ? ('review' as const) : ('unchanged' as const), purchase };
+    const detail = { refunded_amount: Number(charge.refundedAmount), amount: Number(charge.amount) };
+    return differAfterCredit(tx, purchase, charge, reason, detail, actor);
   }
-  if (attempt.state === 'review') return { applied: 'unchanged' as const, purchase };
+  if (attempt.state === 'review') return { applied: 'unchanged', purchase };
   await differ(tx, reason, charge.id, purchase.id, {
     amount: Number(charge.amount),
     captured_amount: charge.capturedAmount === null ? null : Number(charge.capturedAmount),
@@ -182,9 +220,36 @@ async function review(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
     expected: Number(purchase.price),
   });
   await note(tx, purchase.id, { actor, what: 'review', chargeId: charge.id, detail: { reason } });
-  if (purchase.state === 'completed') return { applied: 'review' as const, purchase };
-  return { applied: 'review' as const, purchase: await move(tx, purchase, 'review', {}) };
+  return { applied: 'review', purchase: await putInReview(tx, purchase) };
 }
+
+/** Credited before; now the provider shows a refund, a void, a dispute or a reversal. The credits stay where they are. */
+async function differAfterCredit(
+  tx: Tx,
+  purchase: Purchase,
+  charge: Charge,
+  what: string,
+  detail: Record<string, unknown>,
+  actor: Actor,
+): Promise<Outcome> {
+  const isNew = await differ(tx, `${what}_after_credit`, charge.id, purchase.id, detail);
+  if (isNew) await note(tx, purchase.id, { actor, what: `${what}_after_credit`, chargeId: charge.id, detail });
+  return { applied: isNew ? 'review' : 'unchanged', purchase };
+}
+
+/** Another charge carries the attempt's id: never credited by itself, and never forgotten when it is paid. */
+async function tellSecond(tx: Tx, purchase: Purchase, charge: Charge, actor: Actor): Promise<Outcome> {
+  if (charge.status !== 'successful') return { applied: 'unchanged', purchase };
+  const detail = { amount: Number(charge.amount), currency: charge.currency, attempt_id: charge.attemptId };
+  const isNew = await differ(tx, 'second_charge', charge.id, purchase.id, detail);
+  if (!isNew) return { applied: 'unchanged', purchase };
+  await note(tx, purchase.id, { actor, what: 'second_charge', chargeId: charge.id });
+  return { applied: 'review', purchase: await putInReview(tx, purchase) };
+}
+
+/** A completed purchase stays so. */
+const putInReview = async (tx: Tx, purchase: Purchase): Promise<Purchase> =>
+  purchase.state === 'completed' || purchase.state === 'review' ? purchase : move(tx, purchase, 'review', {});
 
 /** Puts a purchase into a state and tells of it. The caller holds its lock and has decided. */
 export async function move(
@@ -209,7 +274,10 @@ export async function move(
   return moved;
 }
 
-/** Writes down a difference between provider and ledger; false when it is known. */
+/**
+ * Writes down a difference between provider and ledger; false when it is known as it is. One that was dealt with and
+ * has changed since, such as a second partial refund, is open again.
+ */
 export async function differ(
   tx: Tx,
   kind: string,
@@ -220,7 +288,11 @@ export async function differ(
   const [row] = await tx
     .insert(differences)
     .values({ kind, reference, purchaseId, detail })
-    .onConflictDoNothing()
+    .onConflictDoUpdate({
+      target: [differences.kind, differences.reference],
+      set: { detail: sql`excluded.detail`, foundAt: sql`now()`, resolvedAt: null },
+      setWhere: sql`${differences.detail} is distinct from excluded.detail`,
+    })
     .returning();
   return row !== undefined;
 }

@@ -12,21 +12,26 @@ import { note, type Purchase } from './history.ts';
  */
 export async function cancelPurchase(deps: ConvergeDeps, purchase: Purchase): Promise<void> {
   if (purchase.state === 'cancelled') return;
-  if (purchase.state !== 'pending')
-    throw new Problem('conflict', `The purchase is ${purchase.state}.`, { extra: { status: purchase.state } });
+  if (!isUnpaid(purchase)) throw refuse(purchase);
   await endAtProvider(deps, purchase);
-  await deps.db.transaction(async (tx) => {
+  const isMoved = await deps.db.transaction(async (tx) => {
     const [locked] = await tx.select().from(purchases).where(eq(purchases.id, purchase.id)).for('update');
     if (!locked) throw new Problem('not_found');
-    if (locked.state === 'completed' || locked.state === 'review') {
-      throw new Problem('conflict', `The purchase is ${locked.state}.`, { extra: { status: locked.state } });
-    }
+    if (locked.state === 'cancelled') return false;
+    if (!isUnpaid(locked)) throw refuse(locked);
     if (await liveAttempt(tx, purchase.id)) throw retryLater('provider_unavailable', 5);
     await move(tx, locked, 'cancelled', {});
     await note(tx, purchase.id, { actor: `account:${purchase.accountId}`, what: 'purchase_cancelled' });
+    return true;
   });
-  deps.metrics.purchases.inc({ state: 'cancelled' });
+  if (isMoved) deps.metrics.purchases.inc({ state: 'cancelled' });
 }
+
+/** Expired, too: as a rule by a cancellation whose answer was lost. */
+const isUnpaid = ({ state }: Purchase) => state === 'pending' || state === 'expired';
+
+const refuse = ({ state }: Purchase) =>
+  new Problem('conflict', `The purchase is ${state}.`, { extra: { status: state } });
 
 async function endAtProvider(deps: ConvergeDeps, purchase: Purchase): Promise<void> {
   const open = await deps.db.select().from(charges).where(eq(charges.purchaseId, purchase.id));
@@ -34,10 +39,14 @@ async function endAtProvider(deps: ConvergeDeps, purchase: Purchase): Promise<vo
     if (attempt.state === 'creating') throw retryLater('request_in_flight', 5);
     if (attempt.state !== 'pending' || attempt.chargeId === null) continue;
     const answer = await deps.rail.expire(attempt.chargeId);
-    if (answer.outcome === 'ok') await settleCharge(deps, answer.value, `account:${purchase.accountId}`);
-    // Refused: it is over already, one way or the other. Unknown: reading it back tells.
-    else if ((await converge(deps, attempt.chargeId, `account:${purchase.accountId}`)).result === 'retry') {
-      throw retryLater('provider_unavailable', 5);
+    const actor = `account:${purchase.accountId}` as const;
+    if (answer.outcome === 'ok') await settleCharge(deps, answer.value, actor);
+    else {
+      // Refused: as a rule it is over already, one way or the other. Unknown: reading it back tells.
+      const { result } = await converge(deps, attempt.chargeId, actor);
+      if (result === 'pending' && answer.outcome === 'rejected') {
+        throw new Problem('conflict', 'The provider does not let go of this payment; it ends by itself.');
+      }
     }
   }
 }

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { and, eq, inArray, sql } from 'drizzle-orm';
-import type { Db, Tx } from '../../platform/database/clients.ts';
+import type { Tx } from '../../platform/database/clients.ts';
 import { retryLater } from '../../platform/http/problem.ts';
 import { toWire } from '../../platform/ids.ts';
-import type { ChargeMethod, Rail } from '../rails/rail.ts';
-import { charges, purchases } from '../tables.ts';
+import type { ChargeMethod } from '../rails/rail.ts';
+import { type ChargeState, charges, purchases } from '../tables.ts';
 import { type Attempt, applyCharge, endPurchase } from './apply.ts';
+import { type ConvergeDeps, tellOutcome } from './converge.ts';
 import { type Actor, note, type Purchase } from './history.ts';
 
 /**
@@ -13,9 +14,7 @@ import { type Actor, note, type Purchase } from './history.ts';
  * asked is never asked again blindly: an answer that was lost is looked for by the attempt's id.
  */
 
-export interface ChargeDeps {
-  db: Db;
-  rail: Rail;
+export interface ChargeDeps extends ConvergeDeps {
   publicUrl: string;
   /** How long one call may take: until then nobody else looks for its charge. */
   deadlineMs: number;
@@ -46,14 +45,15 @@ export async function intend(
   return attempt;
 }
 
-/** A purchase's attempt that is neither over nor given up. */
+/** States of an attempt that is neither over nor given up. */
+export const LIVE: ChargeState[] = ['creating', 'pending', 'successful', 'review'];
+
+/** A purchase's attempt that is in one of them. */
 export async function liveAttempt(tx: Tx, purchaseId: string): Promise<Attempt | undefined> {
   const [attempt] = await tx
     .select()
     .from(charges)
-    .where(
-      and(eq(charges.purchaseId, purchaseId), inArray(charges.state, ['creating', 'pending', 'successful', 'review'])),
-    );
+    .where(and(eq(charges.purchaseId, purchaseId), inArray(charges.state, LIVE)));
   return attempt;
 }
 
@@ -81,17 +81,25 @@ export async function openCharge(
   });
   switch (answer.outcome) {
     case 'ok': {
-      // Not credited from here, however successful it looks: only a charge that is read back is (E2.5).
-      const charge =
-        answer.value.status === 'successful' ? { ...answer.value, status: 'pending' as const } : answer.value;
-      await db.transaction((tx) => applyCharge(tx, attempt.attemptId, charge, actor));
+      // Not credited from here, however successful it looks: only a charge that is read back is (E2.5). That is done
+      // as soon as somebody gets to it.
+      const isPaid = answer.value.status === 'successful';
+      const charge = isPaid ? { ...answer.value, status: 'pending' as const } : answer.value;
+      const outcome = await db.transaction(async (tx) => {
+        const applied = await applyCharge(tx, attempt.attemptId, charge, actor);
+        if (isPaid) await lookNow(tx, attempt);
+        return applied;
+      });
+      tellOutcome(deps, outcome, charge, actor);
       return;
     }
-    case 'rejected':
-      await db.transaction((tx) => reject(tx, purchase, attempt, answer, actor));
+    case 'rejected': {
+      const isFailed = await db.transaction((tx) => reject(tx, purchase, attempt, answer, actor));
+      if (isFailed) deps.metrics.purchases.inc({ state: 'failed' });
       return;
+    }
     case 'unavailable':
-      await db.transaction((tx) => abandon(tx, purchase, attempt, answer.reason, actor));
+      await db.transaction((tx) => abandon(tx, attempt, answer.reason, actor));
       throw retryLater('provider_unavailable', UNAVAILABLE_RETRY_S);
     case 'unknown':
       await db.transaction((tx) =>
@@ -100,37 +108,40 @@ export async function openCharge(
   }
 }
 
-/** The provider refused to make a charge: there is none, and for this method there will be none. */
+const lookNow = (tx: Tx, { attemptId }: Attempt) =>
+  tx
+    .update(charges)
+    .set({ nextCheckAt: sql`now()` })
+    .where(and(eq(charges.attemptId, attemptId), eq(charges.state, 'pending')));
+
+/** The provider refused to make a charge: there is none, and for this method there will be none. True when the purchase ends with it. */
 async function reject(
   tx: Tx,
   purchase: Purchase,
   attempt: Attempt,
   refusal: { code: string; message: string },
   actor: Actor,
-): Promise<void> {
+): Promise<boolean> {
   const [locked] = await tx.select().from(purchases).where(eq(purchases.id, purchase.id)).for('update');
   const [failed] = await tx
     .update(charges)
     .set({ state: 'failed', failureCode: refusal.code, failureMessage: refusal.message, nextCheckAt: null })
     .where(and(eq(charges.attemptId, attempt.attemptId), eq(charges.state, 'creating')))
     .returning();
-  if (!failed || !locked) return;
-  await note(tx, purchase.id, { actor, what: 'charge_rejected', detail: refusal });
-  await endPurchase(tx, locked, 'failed', refusal);
+  if (!failed || !locked) return false;
+  const { code, message } = refusal;
+  await note(tx, purchase.id, { actor, what: 'charge_rejected', detail: { code, message } });
+  const ended = await endPurchase(tx, locked, 'failed', { code, message });
+  return ended.state !== locked.state;
 }
 
 /** No charge was made, as far as can be known; should one turn up after all, it still counts. */
-export async function abandon(
-  tx: Tx,
-  purchase: Purchase,
-  attempt: Attempt,
-  reason: string,
-  actor: Actor,
-): Promise<void> {
+export async function abandon(tx: Tx, attempt: Attempt, reason: string, actor: Actor): Promise<void> {
+  await tx.select({ id: purchases.id }).from(purchases).where(eq(purchases.id, attempt.purchaseId)).for('update');
   const [given] = await tx
     .update(charges)
     .set({ state: 'abandoned', nextCheckAt: null })
     .where(and(eq(charges.attemptId, attempt.attemptId), eq(charges.state, 'creating')))
     .returning();
-  if (given) await note(tx, purchase.id, { actor, what: 'charge_abandoned', detail: { reason } });
+  if (given) await note(tx, attempt.purchaseId, { actor, what: 'charge_abandoned', detail: { reason } });
 }

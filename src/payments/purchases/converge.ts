@@ -3,9 +3,9 @@ import type { Alarm } from '../../platform/audit-log.ts';
 import type { Db } from '../../platform/database/clients.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
-import type { Charge, Rail } from '../rails/rail.ts';
+import { type Charge, type Rail, UNREADABLE } from '../rails/rail.ts';
 import { charges } from '../tables.ts';
-import { type Applied, applyCharge, differ } from './apply.ts';
+import { type Applied, applyCharge } from './apply.ts';
 import type { Actor } from './history.ts';
 
 export interface ConvergeDeps {
@@ -17,10 +17,10 @@ export interface ConvergeDeps {
 }
 
 /**
- * `unknown_charge`: the provider has no such charge. `foreign`: it has, but we did not make it. `second`: a second
- * charge for one attempt. `retry`: the provider could not be asked.
+ * `unknown_charge`: the provider has no such charge. `foreign`: it has, but we did not make it. `unreadable`: it has,
+ * but not in a form that can be relied on. `retry`: the provider could not be asked.
  */
-export type Converged = { result: Applied | 'unknown_charge' | 'foreign' | 'second' | 'retry'; charge?: Charge };
+export type Converged = { result: Applied | 'unknown_charge' | 'foreign' | 'unreadable' | 'retry'; charge?: Charge };
 
 /**
  * Brings what we know of a charge in line with what the provider says: the one routine behind webhooks, polls, return
@@ -29,57 +29,45 @@ export type Converged = { result: Applied | 'unknown_charge' | 'foreign' | 'seco
 export async function converge(deps: ConvergeDeps, chargeId: string, actor: Actor): Promise<Converged> {
   const answer = await deps.rail.check(chargeId);
   if (answer.outcome === 'rejected') return { result: 'unknown_charge' };
-  if (answer.outcome !== 'ok') return { result: 'retry' };
+  if (answer.outcome !== 'ok') return { result: answer.reason === UNREADABLE ? 'unreadable' : 'retry' };
   const charge = answer.value;
   const result = await settleCharge(deps, charge, actor);
   return { result, charge };
 }
 
 /** The same for a charge that has just been read. */
-export async function settleCharge(deps: ConvergeDeps, charge: Charge, actor: Actor): Promise<Converged['result']> {
+export async function settleCharge(deps: ConvergeDeps, charge: Charge, actor: Actor): Promise<Applied | 'foreign'> {
   const attemptId = await attemptOf(deps.db, charge);
   if (attemptId === undefined) return 'foreign';
-  if (attemptId === 'second') return tellSecond(deps, charge);
-  const { applied, purchase } = await deps.db.transaction((tx) => applyCharge(tx, attemptId, charge, actor));
-  if (applied === 'credited' || applied === 'ended') deps.metrics.purchases.inc({ state: purchase.state });
+  const outcome = await deps.db.transaction((tx) => applyCharge(tx, attemptId, charge, actor));
+  tellOutcome(deps, outcome, charge, actor);
+  return outcome.applied;
+}
+
+/** Counts a purchase's new state, and sounds the alarm where a person has to look. After the commit. */
+export function tellOutcome(
+  { metrics, alarm }: Pick<ConvergeDeps, 'metrics' | 'alarm'>,
+  { applied, purchase, isMoved }: Awaited<ReturnType<typeof applyCharge>>,
+  charge: Charge,
+  actor: Actor,
+): void {
+  if (isMoved) metrics.purchases.inc({ state: purchase.state });
   if (applied === 'review') {
-    deps.metrics.purchases.inc({ state: 'review' });
-    deps.alarm({ actor, action: 'security.payment_review', subjectId: purchase.id, detail: { charge_id: charge.id } });
+    alarm({ actor, action: 'security.payment_review', subjectId: purchase.id, detail: { charge_id: charge.id } });
   }
-  return applied;
 }
 
 /**
  * Ours by the stored id; or, before our own create call has been answered, by the secret attempt id that only we can
  * have put into its metadata.
  */
-async function attemptOf(db: Db, charge: Charge): Promise<string | 'second' | undefined> {
+async function attemptOf(db: Db, charge: Charge): Promise<string | undefined> {
   const [known] = await db.select({ id: charges.attemptId }).from(charges).where(eq(charges.chargeId, charge.id));
   if (known) return known.id;
   if (charge.attemptId === null) return undefined;
-  const [attempt] = await db
-    .select({ id: charges.attemptId, chargeId: charges.chargeId })
+  const [claimed] = await db
+    .select({ id: charges.attemptId })
     .from(charges)
     .where(eq(charges.attemptId, charge.attemptId));
-  if (!attempt) return undefined;
-  return attempt.chargeId === null ? attempt.id : 'second';
-}
-
-/** Two charges carry one attempt id: never credited by itself, and never forgotten when it is paid. */
-async function tellSecond({ db, alarm }: ConvergeDeps, charge: Charge): Promise<'second'> {
-  if (charge.status !== 'successful') return 'second';
-  await db.transaction(async (tx) => {
-    const [attempt] = await tx
-      .select({ purchaseId: charges.purchaseId })
-      .from(charges)
-      .where(eq(charges.attemptId, charge.attemptId ?? ''));
-    const detail = { amount: Number(charge.amount), currency: charge.currency, attempt_id: charge.attemptId };
-    await differ(tx, 'second_charge', charge.id, attempt?.purchaseId ?? null, detail);
-  });
-  alarm({
-    actor: 'reconciler',
-    action: 'security.payment_review',
-    detail: { charge_id: charge.id, reason: 'second_charge' },
-  });
-  return 'second';
+  return claimed?.id;
 }

@@ -28,6 +28,8 @@ export interface Expected {
 /** `charge` must have been read back from the provider, and belong to the purchase by its stored id or secret attempt id. */
 export function decide(charge: Charge, expected: Expected): Decision {
   if (charge.livemode !== expected.livemode) return { verdict: 'review', reason: 'wrong_mode' };
+  const isOver = charge.status !== 'pending' && charge.status !== 'successful';
+  if (isOver && charge.paid) return { verdict: 'review', reason: 'inconsistent' };
   switch (charge.status) {
     case 'pending':
       return { verdict: 'pending' };

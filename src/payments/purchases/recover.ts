@@ -1,12 +1,14 @@
-import { eq, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { Charge } from '../rails/rail.ts';
-import { charges, purchases } from '../tables.ts';
+import { charges } from '../tables.ts';
 import type { Attempt } from './apply.ts';
 import { abandon } from './charge.ts';
 import { type ConvergeDeps, settleCharge } from './converge.ts';
 
 const CLOCK_SKEW_MS = 120_000; // between our database and the provider
 const MAX_PAGES = 20; // of 100 charges; more than anybody makes while one call is unanswered
+/** A call that was sent is executed by then, or never. */
+const EXECUTED_WITHIN_MS = 3_600_000;
 /** A charge that was made is in the list by then; two looks, so that one stale answer does not decide. */
 const GIVE_UP_AFTER_S = 120;
 const GIVE_UP_LOOKS = 2;
@@ -26,10 +28,7 @@ export async function recover(
   }
   const looks = attempt.checks + 1;
   if (ageS < GIVE_UP_AFTER_S || looks < GIVE_UP_LOOKS) return later(deps, attempt, looks);
-  await deps.db.transaction(async (tx) => {
-    const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, attempt.purchaseId)).for('update');
-    if (purchase) await abandon(tx, purchase, attempt, 'not_found_at_provider', 'reconciler');
-  });
+  await deps.db.transaction((tx) => abandon(tx, attempt, 'not_found_at_provider', 'reconciler'));
   return 'abandoned';
 }
 
@@ -41,15 +40,19 @@ async function later({ db }: ConvergeDeps, attempt: Attempt, checks: number): Pr
   return 'later';
 }
 
-/** The charge that carries the attempt's id; `unknown` when the list could not be read to its end. */
+/** The charge that carries the attempt's id; `unknown` when the list, or that charge in it, could not be read. */
 async function findByAttempt({ rail }: ConvergeDeps, attempt: Attempt): Promise<Charge | 'unknown' | undefined> {
+  const isOurs = (one: { attemptId: string | null }) => one.attemptId === attempt.attemptId;
+  const last = attempt.createdAt.getTime() + EXECUTED_WITHIN_MS;
   const since = new Date(attempt.createdAt.getTime() - CLOCK_SKEW_MS);
-  for (let page = 0, offset = 0; page < MAX_PAGES; page += 1) {
+  for (let pages = 0, offset = 0; pages < MAX_PAGES; pages += 1) {
     const answer = await rail.list(since, offset);
     if (answer.outcome !== 'ok') return 'unknown';
-    const found = answer.value.charges.find((charge) => charge.attemptId === attempt.attemptId);
+    const { charges: page, unreadable, hasMore } = answer.value;
+    const found = page.find(isOurs);
     if (found) return found;
-    if (!answer.value.hasMore) return undefined;
+    if (unreadable.some(isOurs)) return 'unknown';
+    if (!hasMore || page.some(({ createdAt }) => createdAt.getTime() > last)) return undefined;
     offset += 100;
   }
   return 'unknown';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Charge } from './rail.ts';
+import type { Change, Charge, Unreadable } from './rail.ts';
 
 /**
  * Omise's objects (API version 2019-05-29), read strictly where money depends on it: an unknown or missing status is
@@ -50,7 +50,6 @@ export function readCharge(json: unknown): Charge | undefined {
   const parsed = OmiseCharge.safeParse(json);
   if (!parsed.success) return undefined;
   const charge = parsed.data;
-  const attemptId = charge.metadata?.['attempt_id'];
   return {
     id: charge.id,
     status: charge.status,
@@ -63,7 +62,7 @@ export function readCharge(json: unknown): Charge | undefined {
     refundedAmount: charge.refunded_amount,
     currency: charge.currency.toUpperCase(),
     hasOpenDispute: charge.dispute ? !SETTLED_DISPUTES.has(charge.dispute.status) : false,
-    attemptId: typeof attemptId === 'string' && ATTEMPT_ID.test(attemptId) ? attemptId : null,
+    attemptId: attemptIdOf(charge.metadata),
     authorizeUri: charge.authorize_uri ?? null,
     qrUri: charge.source?.scannable_code?.image?.download_uri ?? null,
     failureCode: charge.failure_code?.slice(0, MAX_TEXT) ?? null,
@@ -73,34 +72,53 @@ export function readCharge(json: unknown): Charge | undefined {
   };
 }
 
-const list = <T extends z.ZodType>(item: T) =>
-  z.looseObject({
-    object: z.literal('list'),
-    data: z.array(item),
-    total: z.int().min(0),
-    limit: z.int().min(1),
-    offset: z.int().min(0),
-  });
+/** Ours, from the metadata of a charge; nothing else that may stand there is of interest. */
+function attemptIdOf(metadata: unknown): string | null {
+  const id = z.looseObject({ attempt_id: z.string().regex(ATTEMPT_ID) }).safeParse(metadata).data?.attempt_id;
+  return id ?? null;
+}
 
-/** A page of charges; those that cannot be relied on are left out. */
-export const ChargeList = list(z.unknown()).transform(({ data, total, limit, offset }) => ({
-  charges: data.map(readCharge).filter((charge) => charge !== undefined),
-  hasMore: offset + limit < total,
+const List = z.looseObject({
+  object: z.literal('list'),
+  data: z.array(z.unknown()),
+  total: z.int().min(0),
+  limit: z.int().min(1),
+  offset: z.int().min(0),
+});
+
+/** One odd entry must not hide the others of its page; an empty page ends the list, whatever its total says. */
+const listOf = <T>(read: (json: unknown) => T | undefined) =>
+  List.transform(({ data, total, limit, offset }) => ({
+    items: data.map(read).filter((item) => item !== undefined),
+    hasMore: data.length > 0 && offset + limit < total,
+  }));
+
+/** A page of charges; those that cannot be relied on are only named. */
+export const ChargeList = listOf((json) => json).transform(({ items, hasMore }) => ({
+  charges: items.map(readCharge).filter((charge) => charge !== undefined),
+  unreadable: items
+    .filter((json) => readCharge(json) === undefined)
+    .map(nameOf)
+    .filter((named) => named !== undefined),
+  hasMore,
 }));
+
+const Named = z.looseObject({ id: z.string().regex(CHARGE_ID), metadata: z.unknown() });
+
+function nameOf(json: unknown): Unreadable | undefined {
+  const named = Named.safeParse(json).data;
+  return named && { id: named.id, attemptId: attemptIdOf(named.metadata) };
+}
 
 /** A page of events, reduced to their ids and those of the charges that they concern. */
-export const EventList = list(
-  z.looseObject({
-    object: z.literal('event'),
-    id: z.string(),
-    key: z.string(),
-    created_at: time.optional(),
-    data: z.looseObject({ object: z.string() }),
-  }),
-).transform(({ data, total, limit, offset }) => ({
-  changes: data.map((event) => ({ eventId: event.id, chargeId: chargeIdOf(event.data), at: event.created_at ?? null })),
-  hasMore: offset + limit < total,
-}));
+export const EventList = listOf(readEvent).transform(({ items, hasMore }) => ({ changes: items, hasMore }));
+
+const OmiseEvent = z.looseObject({ object: z.literal('event'), id: z.string(), data: z.looseObject({}) });
+
+function readEvent(json: unknown): Change | undefined {
+  const event = OmiseEvent.safeParse(json).data;
+  return event && { eventId: event.id, chargeId: chargeIdOf(event.data) };
+}
 
 /** The charge that a charge, refund or dispute object is about. */
 export function chargeIdOf(data: Record<string, unknown>): string | null {

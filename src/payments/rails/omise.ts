@@ -3,7 +3,7 @@ import { Agent, request } from 'undici';
 import type { z } from 'zod';
 import { call, createOmiseClient, type OmiseClient, type Trace } from './omise-client.ts';
 import { Account, CapabilityObject, CHARGE_ID, ChargeList, EventList, Refusal, readCharge } from './omise-objects.ts';
-import type { Capability, Charge, ChargeOrder, Outcome, Rail } from './rail.ts';
+import { type Capability, type Charge, type ChargeOrder, type Outcome, type Rail, UNREADABLE } from './rail.ts';
 
 export interface OmiseOptions {
   url: string;
@@ -89,7 +89,7 @@ export function createOmiseRail(options: OmiseOptions): Rail {
       once(
         'charges.create',
         (api) => api.charges.create(orderOf(order, options.webhookUrl)),
-        readCharge,
+        (json) => ownCharge(order.attemptId, json),
         options.deadlineMs,
         {
           // No promise of Omise depends on it, and none of ours; harmless where it is not known.
@@ -107,13 +107,9 @@ export function createOmiseRail(options: OmiseOptions): Rail {
       );
     },
     list: (since, offset) =>
-      reading(
-        'charges.list',
-        (api) => api.charges.list(pageOf(since, offset, 'reverse_chronological')),
-        reader(ChargeList),
-      ),
+      reading('charges.list', (api) => api.charges.list(pageOf(since, offset)), reader(ChargeList)),
     changedSince: (since, offset) =>
-      reading('events.list', (api) => api.events.list(pageOf(since, offset, 'chronological')), reader(EventList)),
+      reading('events.list', (api) => api.events.list(pageOf(since, offset)), reader(EventList)),
     expire: async (chargeId) => {
       if (!CHARGE_ID.test(chargeId)) return { outcome: 'rejected', code: 'not_found', message: 'not a charge id' };
       return once(
@@ -158,9 +154,14 @@ const sameCharge = (id: string, json: unknown): Charge | undefined => {
   return charge?.id === id ? charge : undefined;
 };
 
-const pageOf = (since: Date, offset: number, order: string) => ({
+const ownCharge = (attemptId: string, json: unknown): Charge | undefined => {
+  const charge = readCharge(json);
+  return charge?.attemptId === attemptId ? charge : undefined;
+};
+
+const pageOf = (since: Date, offset: number) => ({
   from: since.toISOString(),
-  order,
+  order: 'chronological',
   limit: PAGE,
   offset,
 });
@@ -188,7 +189,7 @@ function judgeReply<T>(reply: unknown, trace: Trace, read: Reader<T>): Outcome<T
   if (status === 429) return { outcome: 'unavailable', reason: 'rate_limited' };
   if (status < 200 || status >= 300) return { outcome: 'unknown', reason: `http_${status}` };
   const value = read(reply);
-  return value === undefined ? { outcome: 'unknown', reason: 'unreadable_reply' } : { outcome: 'ok', value };
+  return value === undefined ? { outcome: 'unknown', reason: UNREADABLE } : { outcome: 'ok', value };
 }
 
 /** The client rejects with a plain object (an API error), a string (a body that is not JSON) or an Error (the network). */

@@ -15,6 +15,9 @@ export type Outcome<T> =
   | { outcome: 'unavailable'; reason: string }
   | { outcome: 'unknown'; reason: string };
 
+/** Reason of an `unknown` outcome: there was an answer, but not one that can be relied on. */
+export const UNREADABLE = 'unreadable_reply';
+
 /** A provider's charge, as far as it matters here. Amounts are minor units. */
 export interface Charge {
   id: string;
@@ -59,10 +62,21 @@ export type ChargeMethod =
   | { type: 'truemoney'; phoneNumber: string }
   | { type: `mobile_banking_${string}` };
 
+/** A charge that is there, but not in a form that can be relied on. */
+export interface Unreadable {
+  id: string;
+  attemptId: string | null;
+}
+
 export interface Change {
   eventId: string;
   chargeId: string | null;
-  at: Date | null;
+}
+
+export interface ChargePage {
+  charges: Charge[];
+  unreadable: Unreadable[];
+  hasMore: boolean;
 }
 
 /** What the account at the provider can do. */
@@ -78,10 +92,11 @@ export interface Capability {
 }
 
 export interface Rail {
+  /** The charge that is answered carries the attempt's id; everything else is `unknown`. */
   start(order: ChargeOrder): Promise<Outcome<Charge>>;
   check(chargeId: string): Promise<Outcome<Charge>>;
-  /** Charges made since then, newest first; `offset` pages on. */
-  list(since: Date, offset: number): Promise<Outcome<{ charges: Charge[]; hasMore: boolean }>>;
+  /** Charges made since then, oldest first, so that new ones do not shift the pages; `offset` pages on. */
+  list(since: Date, offset: number): Promise<Outcome<ChargePage>>;
   /** What happened since then, oldest first, with the charge that it happened to. */
   changedSince(since: Date, offset: number): Promise<Outcome<{ changes: Change[]; hasMore: boolean }>>;
   /** Ends an unpaid charge; the answer is the charge as it is then, which may be paid. */

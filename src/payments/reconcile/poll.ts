@@ -1,9 +1,9 @@
-import { and, eq, getTableColumns, lt, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, inArray, lt, notExists, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
-import { move } from '../purchases/apply.ts';
-import { liveAttempt } from '../purchases/charge.ts';
+import { type Attempt, differ, move } from '../purchases/apply.ts';
+import { LIVE, liveAttempt } from '../purchases/charge.ts';
 import { type ConvergeDeps, converge } from '../purchases/converge.ts';
 import { note } from '../purchases/history.ts';
 import { recover } from '../purchases/recover.ts';
@@ -14,6 +14,7 @@ const AT_ONCE = 20;
 const IN_PARALLEL = 4;
 /** Whoever took an attempt and died leaves it to others after this. */
 const LEASE_S = 60;
+const MISSING_AGAIN_S = 3600;
 
 /** Looks after every attempt that is not over: at 15 s, 1, 5, 15 min, then hourly, until the provider says it is. */
 export const attemptPoller = (deps: ConvergeDeps): Worker => ({
@@ -23,11 +24,24 @@ export const attemptPoller = (deps: ConvergeDeps): Worker => ({
     const due = await lease(deps.db);
     await inParallel(due, IN_PARALLEL, async (attempt) => {
       if (attempt.chargeId === null) await recover(deps, attempt, attempt.ageS);
-      else await converge(deps, attempt.chargeId, 'reconciler');
+      else if ((await converge(deps, attempt.chargeId, 'reconciler')).result === 'unknown_charge') {
+        await tellMissing(deps.db, attempt, attempt.chargeId);
+      }
     });
     return { more: due.length === AT_ONCE };
   },
 });
+
+/** A charge that the provider gave us and now denies: the keys of another account, as a rule. */
+const tellMissing = (db: Db, { attemptId, purchaseId, state }: Attempt, chargeId: string): Promise<void> =>
+  db.transaction(async (tx) => {
+    const isNew = await differ(tx, 'missing_at_provider', chargeId, purchaseId, { state });
+    if (isNew) await note(tx, purchaseId, { actor: 'reconciler', what: 'missing_at_provider', chargeId });
+    await tx
+      .update(charges)
+      .set({ nextCheckAt: sql`now() + make_interval(secs => ${MISSING_AGAIN_S})` })
+      .where(eq(charges.attemptId, attemptId));
+  });
 
 async function lease(db: Db) {
   const due = db
@@ -52,10 +66,15 @@ export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
   name: 'purchase-expiry',
   everyMs: 60_000,
   runOnce: async () => {
+    const live = db
+      .select({ id: charges.attemptId })
+      .from(charges)
+      .where(and(eq(charges.purchaseId, purchases.id), inArray(charges.state, LIVE)));
     const late = await db
       .select({ id: purchases.id })
       .from(purchases)
-      .where(and(eq(purchases.state, 'pending'), lt(purchases.expiresAt, sql`now()`)))
+      .where(and(eq(purchases.state, 'pending'), lt(purchases.expiresAt, sql`now()`), notExists(live)))
+      .orderBy(asc(purchases.expiresAt))
       .limit(AT_ONCE);
     for (const { id } of late) {
       await db.transaction(async (tx) => {
@@ -69,6 +88,6 @@ export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
         metrics.purchases.inc({ state: 'expired' });
       });
     }
-    return { more: false };
+    return { more: late.length === AT_ONCE };
   },
 });

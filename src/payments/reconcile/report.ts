@@ -1,9 +1,9 @@
-import { and, asc, eq, gte, inArray, isNull, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, gte, inArray, isNull, or, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { differ } from '../purchases/apply.ts';
 import { type ConvergeDeps, settleCharge } from '../purchases/converge.ts';
-import type { Charge } from '../rails/rail.ts';
+import type { Charge, Unreadable } from '../rails/rail.ts';
 import { charges, claims, differences, webhookInbox } from '../tables.ts';
 
 /**
@@ -16,6 +16,7 @@ const DAYS = 30;
 const EVERY_MS = 6 * 3_600_000;
 /** Younger claims may not be in the provider's list yet. */
 const SETTLED_AFTER_MINUTES = 10;
+const CLOCK_SKEW_MS = 600_000; // between our clocks and the provider's
 
 export interface Reconciliation {
   /** Charges of the provider that were compared; `null` when it could not be asked to the end. */
@@ -34,7 +35,8 @@ export async function reconcile(deps: ConvergeDeps, days = DAYS): Promise<Reconc
   for (let offset = 0; !isWhole; offset += 100) {
     const answer = await rail.list(since, offset);
     if (answer.outcome !== 'ok') break;
-    for (const { id } of answer.value.charges) known.add(id);
+    for (const { id } of [...answer.value.charges, ...answer.value.unreadable]) known.add(id);
+    await tellUnreadable(db, answer.value.unreadable);
     for (const charge of await unsettled(db, answer.value.charges)) {
       if ((await settleCharge(deps, charge, 'reconciler')) === 'credited') credited += 1;
     }
@@ -75,15 +77,27 @@ async function unsettled(db: Db, found: Charge[]): Promise<Charge[]> {
   return found.filter((charge) => !(credited.has(charge.id) && isUntouched(charge)));
 }
 
-/** Credits whose charge the provider does not show. */
+/** Charges of ours that are there in a form that cannot be relied on, such as a status that we do not know. */
+async function tellUnreadable(db: Db, found: Unreadable[]): Promise<void> {
+  for (const { id, attemptId } of found) {
+    const [ours] = await db
+      .select({ purchaseId: charges.purchaseId })
+      .from(charges)
+      .where(or(eq(charges.chargeId, id), attemptId === null ? undefined : eq(charges.attemptId, attemptId)));
+    if (ours) await db.transaction((tx) => differ(tx, 'unreadable', id, ours.purchaseId, {}));
+  }
+}
+
+/** Credits whose charge the provider does not show, though it was made in the time that was asked for. */
 async function findUnfounded(db: Db, since: Date, known: Set<string>): Promise<void> {
   const claimed = await db
-    .select()
+    .select(getTableColumns(claims))
     .from(claims)
+    .innerJoin(charges, eq(charges.chargeId, claims.reference))
     .where(
       and(
-        sql`${claims.rail} = 'omise'`,
-        gte(claims.createdAt, new Date(since.getTime() + 86_400_000)), // a charge is older than its claim
+        eq(claims.rail, 'omise'),
+        gte(charges.createdAt, new Date(since.getTime() + CLOCK_SKEW_MS)),
         sql`${claims.createdAt} < now() - make_interval(mins => ${SETTLED_AFTER_MINUTES})`,
       ),
     );

@@ -21,36 +21,46 @@ const REMEMBERED = 20_000;
 
 export function eventSweeper(deps: ConvergeDeps): Worker {
   const seen = new Set<string>();
+  /** A reading that was too long for one round: where the next one goes on. */
+  let unfinished: Reading | undefined;
   return {
     name: 'event-sweep',
     everyMs: EVERY_MS,
     runOnce: async () => {
-      const { since, now } = await readWatermark(deps.db);
-      const { changes, isWhole } = await readChanges(deps, since);
+      const reading = unfinished ?? { ...(await readWatermark(deps.db)), page: 0 };
+      const { changes, isWhole } = await readChanges(deps, reading);
       const fresh = changes.filter(({ eventId }) => !seen.has(eventId));
       const chargeIds = new Set(fresh.map(({ chargeId }) => chargeId).filter((id) => id !== null));
       const missed = new Set<string>();
       await inParallel([...chargeIds], IN_PARALLEL, async (id) => {
         if ((await converge(deps, id, 'reconciler')).result === 'retry') missed.add(id);
       });
-      if (missed.size > 0) return { more: false }; // the watermark stays, and so does what was not read
       if (seen.size > REMEMBERED) seen.clear();
-      for (const { eventId } of fresh) seen.add(eventId);
-      const reached = isWhole === 'whole' ? now : changes.at(-1)?.at;
-      if (reached && isWhole !== 'unread') await setWatermark(deps.db, reached);
-      return { more: isWhole === 'part' };
+      for (const { eventId, chargeId } of fresh) if (chargeId === null || !missed.has(chargeId)) seen.add(eventId);
+      // What could not be read now is read again, and nothing behind it is passed over.
+      if (missed.size > 0 || isWhole === 'unread') return { more: false };
+      unfinished = isWhole === 'part' ? { ...reading, page: reading.page + MAX_PAGES } : undefined;
+      if (!unfinished) await setWatermark(deps.db, reading.until);
+      return { more: unfinished !== undefined };
     },
   };
+}
+
+/** Events between two moments, from that page on. */
+interface Reading {
+  since: Date;
+  until: Date;
+  page: number;
 }
 
 /** `unread`: the provider could not be asked to the end; `part`: there is more than one round takes. */
 async function readChanges(
   { rail }: ConvergeDeps,
-  since: Date,
+  reading: Reading,
 ): Promise<{ changes: Change[]; isWhole: 'whole' | 'part' | 'unread' }> {
   const changes: Change[] = [];
-  for (let page = 0; page < MAX_PAGES; page += 1) {
-    const answer = await rail.changedSince(since, page * 100);
+  for (let page = reading.page; page < reading.page + MAX_PAGES; page += 1) {
+    const answer = await rail.changedSince(reading.since, page * 100);
     if (answer.outcome !== 'ok') return { changes, isWhole: 'unread' };
     changes.push(...answer.value.changes);
     if (!answer.value.hasMore) return { changes, isWhole: 'whole' };
@@ -60,13 +70,13 @@ async function readChanges(
 
 const NAME = 'omise_events';
 
-async function readWatermark(db: Db): Promise<{ since: Date; now: Date }> {
-  const [row] = await db.execute<{ since: string; now: string }>(sql`
+async function readWatermark(db: Db): Promise<{ since: Date; until: Date }> {
+  const [row] = await db.execute<{ since: string; until: string }>(sql`
     insert into ${watermarks} (name, at) values (${NAME}, now() - make_interval(secs => ${FIRST_SWEEP_S}))
     on conflict (name) do update set at = ${watermarks.at}
-    returning (${watermarks.at} - make_interval(secs => ${OVERLAP_S}))::text as since, now()::text as now`);
+    returning (${watermarks.at} - make_interval(secs => ${OVERLAP_S}))::text as since, now()::text as until`);
   if (!row) throw new Error('no watermark');
-  return { since: new Date(row.since), now: new Date(row.now) };
+  return { since: new Date(row.since), until: new Date(row.until) };
 }
 
 async function setWatermark(db: Db, at: Date): Promise<void> {

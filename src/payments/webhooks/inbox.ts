@@ -14,7 +14,7 @@ export const OmiseEvent = z.looseObject({
   id: z.string().regex(/^evnt_(test_)?[a-z0-9]{8,40}$/),
   key: z.string().min(1).max(64),
   livemode: z.boolean().optional(),
-  data: z.looseObject({ object: z.string(), status: z.string().max(32).optional() }),
+  data: z.looseObject({ object: z.string(), status: z.string().max(32).optional().catch(undefined) }),
 });
 export type OmiseEvent = z.infer<typeof OmiseEvent>;
 
@@ -47,6 +47,7 @@ const IN_PARALLEL = 4;
 const LEASE_S = 60;
 const RETRY_AFTER_S = [5, 15, 60, 300, 900];
 const RETRY_EVERY_S = 3600;
+const PARKED_TIMES = 3; // for 80 seconds in all
 const KEPT_DAYS = 90;
 /** One look-up per unknown charge and ten minutes: posts about charges that are not ours cost the provider nothing. */
 const NEGATIVE_CACHE_MINUTES = 10;
@@ -82,7 +83,8 @@ async function lease(db: Db): Promise<Row[]> {
 async function work(deps: ConvergeDeps, chargeId: string, rows: Row[]): Promise<void> {
   if (await wasUnknown(deps.db, chargeId, rows)) return close(deps.db, rows, 'ignored', 'unknown_charge');
   const { result, charge } = await converge(deps, chargeId, 'webhook');
-  if (result === 'retry') return postpone(deps.db, rows);
+  if (result === 'retry' || result === 'unreadable') return postpone(deps.db, rows);
+  if (result === 'unknown_charge' && (await mayBeOurs(deps.db, rows))) return postpone(deps.db, rows);
   const detail = { event_ids: rows.map(({ eventId }) => eventId), status: charge?.status };
   if (result === 'unknown_charge' || result === 'foreign') {
     deps.alarm({ actor: 'webhook', action: 'security.webhook_unknown_charge', subjectId: chargeId, detail });
@@ -92,6 +94,22 @@ async function work(deps: ConvergeDeps, chargeId: string, rows: Row[]): Promise<
     deps.alarm({ actor: 'webhook', action: 'security.webhook_mismatch', subjectId: chargeId, detail });
   }
   return close(deps.db, rows, 'done', result);
+}
+
+/** A notification may overtake our own create call, and even the provider's own list: then it waits a few minutes. */
+async function mayBeOurs(db: Db, rows: Row[]): Promise<boolean> {
+  if (rows.every(({ attempts }) => attempts > PARKED_TIMES)) return false;
+  const open = await db
+    .select({ id: charges.attemptId })
+    .from(charges)
+    .where(
+      and(
+        eq(charges.state, 'creating'),
+        sql`${charges.createdAt} > now() - make_interval(mins => ${NEGATIVE_CACHE_MINUTES})`,
+      ),
+    )
+    .limit(1);
+  return open.length > 0;
 }
 
 /** Whether somebody asked about this charge a moment ago, and it was not ours; it may have become ours since. */

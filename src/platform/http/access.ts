@@ -54,11 +54,12 @@ export function requireDeclarations(app: FastifyInstance): void {
   });
 }
 
-/** Lets through whom the route's `access` allows, and leaves the caller on the request. */
+/** Leaves the caller on the request, and lets through whom the route's `access` allows. */
 export async function admit(request: FastifyRequest, authenticate: Authenticate): Promise<void> {
   const access = request.routeOptions.config.access;
   if (access === undefined || access === 'anyone' || access === 'signed') return;
   const caller = await authenticate(request);
+  request.caller = caller;
   if (access === 'login') {
     if (caller.scopes !== 'all')
       throw new Problem('insufficient_scope', 'This needs a log-in; an API key is not enough.');
@@ -66,7 +67,6 @@ export async function admit(request: FastifyRequest, authenticate: Authenticate)
     throw new Problem('insufficient_scope', undefined, { extra: { required_scope: access } });
   }
   if (access === 'operator' && caller.role !== 'operator') throw new Problem('forbidden');
-  request.caller = caller;
 }
 
 /** The caller of a route that requires one. */

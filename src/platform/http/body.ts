@@ -1,4 +1,5 @@
-import type { FastifyInstance } from 'fastify';
+import { isUtf8 } from 'node:buffer';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { pointerOf } from './failures.ts';
 import { Problem } from './problem.ts';
 
@@ -13,12 +14,17 @@ const JSON_TYPE = /^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
 export function acceptJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   const parse = app.getDefaultJsonParser('error', 'error');
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text, done) => {
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
     if (!JSON_TYPE.test(request.headers['content-type'] ?? '')) return done(new Problem('unsupported_media_type'));
-    if (depthOf(String(text)) > MAX_DEPTH) {
+    // Many clients name the type of a body that they do not send, with DELETE for example.
+    if (bytes.length === 0 && !takesBody(request)) return done(null, undefined);
+    if (!Buffer.isBuffer(bytes) || !isUtf8(bytes))
+      return done(new Problem('malformed_request', 'The body is not UTF-8.'));
+    const text = bytes.toString('utf8');
+    if (depthOf(text) > MAX_DEPTH) {
       return done(new Problem('malformed_request', `The body is nested deeper than ${MAX_DEPTH} levels.`));
     }
-    parse(request, String(text), (fault, body) => {
+    parse(request, text, (fault, body) => {
       if (fault) return done(fault);
       const refused = inspect(body, []);
       return refused ? done(refused) : done(null, body);
@@ -27,8 +33,11 @@ export function acceptJson(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
     const encoding = request.headers['content-encoding'];
     if (encoding !== undefined && encoding !== 'identity') throw new Problem('unsupported_media_type');
+    if (request.url.includes('%00')) throw new Problem('malformed_request', 'The address holds a NUL character.');
   });
 }
+
+const takesBody = (request: FastifyRequest) => request.routeOptions.schema?.body !== undefined;
 
 /** Deepest nesting of brackets outside of strings; counts, without building anything. */
 export function depthOf(text: string): number {

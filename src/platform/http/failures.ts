@@ -37,12 +37,12 @@ const safeText = (message: string) => (/^[\w ,.:'-]{1,80}$/.test(message) ? mess
 export function isBusyDatabase(fault: unknown): boolean {
   for (let at: unknown = fault, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
     const code = (at as { code?: unknown }).code;
-    if (typeof code === 'string' && busyCodes.test(code) && !('hostname' in at && code === 'ENOTFOUND')) return true;
+    if (typeof code === 'string' && busyCodes.test(code)) return true;
   }
   return false;
 }
 const busyCodes =
-  /^(08\w{3}|57P0[1-5]|57014|55P03|53\w{3}|25P0[34]|40001|40P01|CONNECTION_(CLOSED|ENDED|DESTROYED)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE)$/;
+  /^(08\w{3}|57P0[1-5]|57014|55P03|53\w{3}|25P0[34]|40001|40P01|CONNECTION_(CLOSED|ENDED|DESTROYED)|CONNECT_TIMEOUT|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 
 /** SQLSTATE of the database fault inside, for callers that know what a violation means. */
 export function sqlState(fault: unknown): { code: string; constraint?: string } | undefined {
@@ -64,7 +64,7 @@ function validationProblem(fault: FastifyError, request: FastifyRequest): Proble
     code: entry.keyword as z.core.$ZodIssue['code'],
     message: entry.message ?? 'is not acceptable',
   }));
-  const errors = issues.flatMap((issue) => fieldErrors(issue, place));
+  const errors = issues.flatMap((issue) => fieldErrors(issue, place)).slice(0, MAX_FIELD_ERRORS);
   if (place === 'params') {
     return new Problem('invalid_id', `The address holds an id of the wrong form: ${request.routeOptions.url ?? ''}`, {
       errors,

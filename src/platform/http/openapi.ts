@@ -68,7 +68,17 @@ export async function docsRoutes(app: App, title: string): Promise<void> {
     inner.addHook('onSend', allowReference);
     await inner.register(scalar, {
       routePrefix: '/docs',
-      configuration: { pageTitle: title, withDefaultFonts: false, telemetry: false, url: '/openapi.json' },
+      // Nothing from elsewhere, and nothing that leads there.
+      configuration: {
+        pageTitle: title,
+        url: '/openapi.json',
+        withDefaultFonts: false,
+        telemetry: false,
+        showDeveloperTools: 'never',
+        hideClientButton: true,
+        agent: { disabled: true },
+        mcp: { disabled: true },
+      },
     });
   });
 }

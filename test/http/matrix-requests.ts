@@ -1,0 +1,190 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import type { Json } from '../harness/client.ts';
+import { PASSWORD } from '../harness/client.ts';
+import { omiseKeys } from '../harness/farebox.ts';
+import type { Caller } from './matrix.ts';
+import { logInAgain, type World } from './world.ts';
+
+/** A good request of one route, made anew for each caller: what one has used up the next one needs again. */
+export interface Asked {
+  path: string;
+  body?: Json;
+  /** Sent as it is, with its own type. */
+  form?: URLSearchParams;
+  headers?: Record<string, string>;
+  /** Instead of the caller's. */
+  token?: string;
+  /** The caller's log-in is over afterwards, or has another address. */
+  endsLogin?: true;
+}
+type Ask = (world: World, who: { caller: Caller }) => Asked | Promise<Asked>;
+
+const at = (path: string, body?: Json): Asked => (body === undefined ? { path } : { path, body });
+const tokenOf = (url: string) => new URL(url).pathname.split('/')[2] ?? '';
+const reason = 'because of the test';
+const admin = (path: string) => `/v1/admin/${path}`;
+
+const resetToken = async ({ operator, other, farebox }: World) => {
+  const path = admin(`accounts/${other.accountId}/password-resets`);
+  const { url } = await operator.ok('POST', path, { body: { reason } });
+  return { token: tokenOf(url), again: () => logInAgain(farebox, other.email) };
+};
+const checkout = async (world: World, method?: Json) => {
+  const purchase = await world.buy(world.owner, method);
+  return { purchase, path: `/checkout/${tokenOf(purchase.status_url)}` };
+};
+const report =
+  (what: string, body: Json): Ask =>
+  async (world, { caller }) => {
+    const { run, callback } = await world.startRun();
+    return { ...at(`/v1/executor/runs/${run.id}/${what}`, body), ...(caller === 'owner' ? { token: callback } : {}) };
+  };
+const event = (): string =>
+  JSON.stringify({
+    ...{ object: 'event', key: 'customer.update', livemode: false, data: { object: 'customer' } },
+    id: `evnt_test_${randomUUID().replaceAll('-', '')}`,
+  });
+
+export const requests: Record<string, Ask> = {
+  'POST /v1/auth/register': () => at('/v1/auth/register', { email: `${randomUUID()}@example.com`, password: PASSWORD }),
+  'POST /v1/auth/login': ({ owner }) => at('/v1/auth/login', { email: owner.email, password: PASSWORD }),
+  'POST /v1/auth/refresh': async ({ farebox, owner }) =>
+    at('/v1/auth/refresh', { refresh_token: (await logInAgain(farebox, owner.email)).refresh_token }),
+  'POST /v1/auth/password-reset': async (world) => ({
+    ...at('/v1/auth/password-reset', { token: (await resetToken(world)).token, new_password: PASSWORD }),
+    endsLogin: true,
+  }),
+  'POST /v1/auth/logout': () => ({ path: '/v1/auth/logout', endsLogin: true }),
+  'GET /v1/me': () => at('/v1/me'),
+  'PATCH /v1/me': () => ({
+    ...at('/v1/me', { email: `${randomUUID()}@example.com`, current_password: PASSWORD }),
+    endsLogin: true,
+  }),
+  'POST /v1/me/password': () => ({
+    ...at('/v1/me/password', { current_password: PASSWORD, new_password: PASSWORD }),
+    endsLogin: true,
+  }),
+  'GET /v1/api-keys': () => at('/v1/api-keys'),
+  'POST /v1/api-keys': () => at('/v1/api-keys', { name: 'k', scopes: ['read'] }),
+  'DELETE /v1/api-keys/:id': async ({ owner }) => {
+    const { id } = await owner.ok('POST', '/v1/api-keys', { body: { name: 'k', scopes: ['read'] } });
+    return at(`/v1/api-keys/${id}`);
+  },
+  'GET /v1/credits/balance': () => at('/v1/credits/balance'),
+  'GET /v1/credits/transfers': () => at('/v1/credits/transfers'),
+  'GET /v1/packages': () => at('/v1/packages'),
+  'GET /v1/packages/:id': ({ pack }) => at(`/v1/packages/${pack.id}`),
+  'POST /v1/purchases': ({ pack }) => at('/v1/purchases', { package_id: pack.id, method: { type: 'promptpay' } }),
+  'GET /v1/purchases': () => at('/v1/purchases'),
+  'GET /v1/purchases/:id': async (world) => at(`/v1/purchases/${(await world.buy(world.owner)).id}`),
+  'GET /v1/purchases/:id/qr': async (world) => at(`/v1/purchases/${(await world.buy(world.owner)).id}/qr`),
+  'POST /v1/purchases/:id/cancel': async (world) => at(`/v1/purchases/${(await world.buy(world.owner)).id}/cancel`),
+  'GET /v1/services': () => at('/v1/services'),
+  'GET /v1/services/:id': ({ service }) => at(`/v1/services/${service.id}`),
+  'POST /v1/workflows': ({ service }) => at('/v1/workflows', { service_id: service.id, name: 'W' }),
+  'GET /v1/workflows': () => at('/v1/workflows'),
+  'GET /v1/workflows/:id': ({ workflow }) => at(`/v1/workflows/${workflow.id}`),
+  'PATCH /v1/workflows/:id': ({ workflow }) => at(`/v1/workflows/${workflow.id}`, { name: 'renamed' }),
+  'DELETE /v1/workflows/:id': async ({ owner, service }) => {
+    const { id } = await owner.ok('POST', '/v1/workflows', { body: { service_id: service.id, name: 'short-lived' } });
+    return at(`/v1/workflows/${id}`);
+  },
+  'POST /v1/workflows/:id/runs': ({ workflow }) => at(`/v1/workflows/${workflow.id}/runs`, {}),
+  'GET /v1/runs': () => at('/v1/runs'),
+  'GET /v1/runs/:id': async (world) => at(`/v1/runs/${(await world.startRun()).run.id}`),
+  'POST /v1/runs/:id/cancel': async (world) => at(`/v1/runs/${(await world.startRun()).run.id}/cancel`),
+  'GET /v1/runs/:id/parts': async (world) => at(`/v1/runs/${(await world.startRun()).run.id}/parts`),
+  'GET /v1/runs/:id/events': async (world) => {
+    const { run } = await world.startRun();
+    await world.owner.ok('POST', `/v1/runs/${run.id}/cancel`); // so that the stream ends
+    return at(`/v1/runs/${run.id}/events`);
+  },
+  'POST /v1/webhooks/omise': (_world, { caller }) => {
+    const body = event();
+    const timestamp = String(Math.floor(Date.now() / 1000));
+    const secret = Buffer.from(omiseKeys.webhookSecret, 'base64');
+    const signature = createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex');
+    const headers = { 'omise-signature': signature, 'omise-signature-timestamp': timestamp };
+    return { ...at('/v1/webhooks/omise', JSON.parse(body)), ...(caller === 'owner' ? { headers } : {}) };
+  },
+  'POST /v1/executor/runs/:id/progress': report('progress', { percent: 10 }),
+  'POST /v1/executor/runs/:id/parts': report('parts', { part: 1, content: 'x' }),
+  'POST /v1/executor/runs/:id/complete': report('complete', { output: null }),
+  'POST /v1/executor/runs/:id/fail': report('fail', { code: 'no_luck' }),
+  'GET /reset-password/:token': async (world) => at(`/reset-password/${(await resetToken(world)).token}`),
+  'POST /reset-password/:token': async (world) => ({
+    path: `/reset-password/${(await resetToken(world)).token}`,
+    form: new URLSearchParams({ new_password: PASSWORD }),
+    endsLogin: true,
+  }),
+  'GET /checkout/:token': async (world) => at((await checkout(world)).path),
+  'GET /checkout/:token/qr': async (world) => at(`${(await checkout(world)).path}/qr`),
+  'GET /checkout/:token/events': async (world) => {
+    const { purchase, path } = await checkout(world);
+    await world.owner.ok('POST', `/v1/purchases/${purchase.id}/cancel`);
+    return at(`${path}/events`);
+  },
+  'POST /checkout/:token/pay': async (world) => ({
+    path: `${(await checkout(world, { type: 'payment_link' })).path}/pay`,
+    form: new URLSearchParams({ method: 'promptpay' }),
+  }),
+  'GET /checkout/:token/return': async (world) => at(`${(await checkout(world)).path}/return`),
+  ...Object.fromEntries(
+    [
+      '/.well-known/jwks.json',
+      '/openapi.json',
+      '/docs/errors',
+      '/docs',
+      '/docs/',
+      '/docs/js/scalar.js',
+      '/livez',
+      '/readyz',
+      '/metrics',
+    ].map((path) => [`GET ${path}`, () => at(path)]),
+  ),
+
+  'GET /v1/admin/accounts': () => at(admin('accounts')),
+  'GET /v1/admin/accounts/:id': ({ owner }) => at(admin(`accounts/${owner.accountId}`)),
+  'PATCH /v1/admin/accounts/:id': async ({ farebox }) => {
+    const body = { email: `${randomUUID()}@example.com`, password: PASSWORD };
+    const reply = await fetch(`${farebox.url}/v1/auth/register`, {
+      ...{ method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) },
+    });
+    const { id } = (await reply.json()) as Json;
+    return at(admin(`accounts/${id}`), { role: 'merchant', reason });
+  },
+  'POST /v1/admin/accounts/:id/password-resets': ({ owner }) =>
+    at(admin(`accounts/${owner.accountId}/password-resets`), { reason }),
+  'POST /v1/admin/accounts/:id/grants': ({ owner }) =>
+    at(admin(`accounts/${owner.accountId}/grants`), { credits: 1, reason }),
+  'POST /v1/admin/accounts/:id/adjustments': ({ owner }) =>
+    at(admin(`accounts/${owner.accountId}/adjustments`), { credits: -1, reason }),
+  'GET /v1/admin/accounts/:id/balance': ({ owner }) => at(admin(`accounts/${owner.accountId}/balance`)),
+  'POST /v1/admin/packages': () => at(admin('packages'), { name: 'P', credits: 1, price: 5_000 }),
+  'GET /v1/admin/packages': () => at(admin('packages')),
+  'GET /v1/admin/packages/:id': ({ pack }) => at(admin(`packages/${pack.id}`)),
+  'PATCH /v1/admin/packages/:id': ({ pack }) => at(admin(`packages/${pack.id}`), { description: 'more of it' }),
+  'GET /v1/admin/purchases': () => at(admin('purchases')),
+  'GET /v1/admin/purchases/:id': async (world) => at(admin(`purchases/${(await world.buy(world.owner)).id}`)),
+  'POST /v1/admin/purchases/:id/converge': async (world) =>
+    at(admin(`purchases/${(await world.buy(world.owner)).id}/converge`)),
+  'POST /v1/admin/purchases/:id/resolve': async (world) =>
+    at(admin(`purchases/${(await world.buy(world.owner)).id}/resolve`), { outcome: 'reject', reason }),
+  'POST /v1/admin/reconcile': () => at(admin('reconcile'), { days: 1 }),
+  'GET /v1/admin/differences': () => at(admin('differences')),
+  'POST /v1/admin/differences/resolve': () => at(admin('differences/resolve'), { kind: 'x', reference: 'y', reason }),
+  'POST /v1/admin/services': ({ executor }) =>
+    at(admin('services'), { name: 'S', credit_cost: 1, executor: { endpoint: `${executor.url}/echo` } }),
+  'GET /v1/admin/services': () => at(admin('services')),
+  'GET /v1/admin/services/:id': ({ service }) => at(admin(`services/${service.id}`)),
+  'PATCH /v1/admin/services/:id': ({ service }) => at(admin(`services/${service.id}`), { description: 'better' }),
+  'POST /v1/admin/services/:id/signing-secrets': async ({ operator, executor }) => {
+    const { id } = await operator.ok('POST', admin('services'), {
+      body: { name: 'S', credit_cost: 1, executor: { endpoint: `${executor.url}/echo` } },
+    });
+    return at(admin(`services/${id}/signing-secrets`));
+  },
+  'POST /v1/admin/services/:id/reprice-workflows': ({ service }) =>
+    at(admin(`services/${service.id}/reprice-workflows`), { reason }),
+  'GET /v1/admin/runs/:id': async (world) => at(admin(`runs/${(await world.startRun()).run.id}`)),
+};
