@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { StartFault } from './postgres.ts';
 
 /** Where a sandbox keeps what must outlive it: `.farebox/` in the clone, or what FAREBOX_HOME names. */
-export const home = resolve(process.env['FAREBOX_HOME'] ?? join(dirname(fileURLToPath(import.meta.url)), '../.farebox'));
+export const home = resolve(
+  process.env['FAREBOX_HOME'] ?? join(dirname(fileURLToPath(import.meta.url)), '../.farebox'),
+);
 
 /** Made once, kept for good. */
 export interface Secrets {

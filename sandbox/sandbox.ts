@@ -18,19 +18,22 @@ import { type Catalogue, seed } from './seed.ts';
 export interface Sandbox extends Presence {
   catalogue: Catalogue;
   operator: { email: string; password: string };
-  /** Where the data lies. */
-  dataFolder: string;
+  /** Where the data lies; under root, PostgreSQL's may have to lie elsewhere. */
+  folders: string[];
   stop(): Promise<void>;
 }
 
 const RESTARTS = 3;
+const databaseFolder = postgresHome(join(home, 'postgres'));
 const cli = fileURLToPath(new URL('../src/cli.ts', import.meta.url));
 
 /** Starts everything; `onStep` is told of what takes time. Throws `StartFault` for what the reader can mend. */
 export async function startSandbox(onStep: (step: string) => void): Promise<Sandbox> {
   const running = findRunning();
   if (running) {
-    throw new StartFault(`This sandbox runs already, as process ${running.pid}, at ${running.url}. Stop that one first, or set FAREBOX_HOME to another folder.`);
+    throw new StartFault(
+      `This sandbox runs already, as process ${running.pid}, at ${running.url}. Stop that one first, or set FAREBOX_HOME to another folder.`,
+    );
   }
   const port = Number(process.env['PORT'] ?? 3000);
   const internalPort = Number(process.env['INTERNAL_PORT'] ?? port + 1);
@@ -56,7 +59,11 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       memoryFile: join(home, 'omise.bin'),
     });
     closers.push(() => omise.close());
-    const executor = await startExecutor({ port: await keptPort(secrets, 'executor', port + 3), secrets: secrets.serviceSecrets, callbackDelayMs: 300 });
+    const executor = await startExecutor({
+      port: await keptPort(secrets, 'executor', port + 3),
+      secrets: secrets.serviceSecrets,
+      callbackDelayMs: 300,
+    });
     closers.push(() => executor.close());
     const environment = {
       PUBLIC_URL: url,
@@ -76,7 +83,10 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
     };
     onStep('Farebox');
     const config = readConfig(environment);
-    const log = createLog(config.LOG_LEVEL, process.stdout.isTTY ? pretty({ colorize: !process.env['NO_COLOR'] }) : undefined);
+    const log = createLog(
+      config.LOG_LEVEL,
+      process.stdout.isTTY ? pretty({ colorize: !process.env['NO_COLOR'] }) : undefined,
+    );
     const farebox = await startFarebox(config, log);
     closers.push(() => farebox.stop());
     await ensureOperator(environment, secrets);
@@ -97,7 +107,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       ...presence,
       catalogue,
       operator: { email: secrets.operatorEmail, password: secrets.operatorPassword },
-      dataFolder: home,
+      folders: [home, ...(databaseFolder.startsWith(home) || process.env['DATABASE_URL'] ? [] : [databaseFolder])],
       stop,
     };
   } catch (fault) {
@@ -107,13 +117,23 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
 }
 
 /** Settings that the user has made; what is not set, the sandbox provides. */
-const configured = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => /^(OMISE_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(name)));
+const configured = () =>
+  Object.fromEntries(
+    Object.entries(process.env).filter(([name]) =>
+      /^(OMISE_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(name),
+    ),
+  );
 
-async function embeddedDatabase(secrets: Secrets, firstPort: number, closers: (() => Promise<void>)[]): Promise<Record<string, string>> {
-  const folder = postgresHome(join(home, 'postgres'));
-  mkdirSync(folder, { recursive: true });
+async function embeddedDatabase(
+  secrets: Secrets,
+  firstPort: number,
+  closers: (() => Promise<void>)[],
+): Promise<Record<string, string>> {
+  mkdirSync(databaseFolder, { recursive: true });
   const port = await keptPort(secrets, 'postgres', firstPort);
-  const guard = await keepRunning(() => startPostgres({ home: folder, port, settings: { max_connections: '100' } }));
+  const guard = await keepRunning(() =>
+    startPostgres({ home: databaseFolder, port, settings: { max_connections: '100' } }),
+  );
   closers.push(guard.stop);
   const server = guard.server();
   await createDatabase(server.url());
@@ -139,7 +159,9 @@ async function keepRunning(begin: () => Promise<EmbeddedPostgres>) {
     restarts += 1;
     process.stderr.write(`PostgreSQL ended unexpectedly (${signal ?? `code ${code}`}).`);
     if (restarts > RESTARTS) {
-      process.stderr.write(' It was started again three times already; see its folder for a core dump or a full disk.\n');
+      process.stderr.write(
+        ' It was started again three times already; see its folder for a core dump or a full disk.\n',
+      );
       process.kill(process.pid, 'SIGTERM');
       return;
     }
@@ -175,13 +197,20 @@ async function createDatabase(url: string): Promise<void> {
 /** The first operator comes from the command line, here as anywhere. */
 async function ensureOperator(environment: Record<string, string>, secrets: Secrets): Promise<void> {
   if (secrets.isOperatorMade) return;
-  await runCli(['operator', 'create', '--email', secrets.operatorEmail, '--password-stdin'], environment, secrets.operatorPassword);
+  await runCli(
+    ['operator', 'create', '--email', secrets.operatorEmail, '--password-stdin'],
+    environment,
+    secrets.operatorPassword,
+  );
   secrets.isOperatorMade = true;
   keepSecrets(secrets);
 }
 
 async function runCli(args: string[], environment: Record<string, string>, input = ''): Promise<void> {
-  const child = spawn(process.execPath, [cli, ...args], { env: { ...process.env, ...environment }, stdio: ['pipe', 'ignore', 'pipe'] });
+  const child = spawn(process.execPath, [cli, ...args], {
+    env: { ...process.env, ...environment },
+    stdio: ['pipe', 'ignore', 'pipe'],
+  });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString('utf8');
@@ -207,7 +236,12 @@ async function claimPort(port: number, name: string): Promise<void> {
 /** The same port as last time, where it is still free: addresses that were given out go on working. */
 async function keptPort(secrets: Secrets, name: keyof Secrets['ports'], first: number): Promise<number> {
   const wanted = secrets.ports[name] ?? first;
-  const port = (await claimPort(wanted, name).then(() => true, () => false)) ? wanted : await freePort();
+  const port = (await claimPort(wanted, name).then(
+    () => true,
+    () => false,
+  ))
+    ? wanted
+    : await freePort();
   secrets.ports[name] = port;
   keepSecrets(secrets);
   return port;

@@ -61,13 +61,17 @@ export async function seed(options: SeedOptions): Promise<Catalogue> {
   for (const { path, ...terms } of services) {
     const endpoint = executorUrl + path;
     const found = haveServices.data.find(({ name }) => name === terms.name);
-    if (found && found.executor?.endpoint !== endpoint) await call('PATCH', `/v1/admin/services/${found.id}`, { executor: { endpoint } });
+    if (found && found.executor?.endpoint !== endpoint)
+      await call('PATCH', `/v1/admin/services/${found.id}`, { executor: { endpoint } });
     if (found) {
       made.services.push(found);
       continue;
     }
     options.onStep(`service ${terms.name}`);
-    const service = await call<Listed & { signing_secret: string }>('POST', '/v1/admin/services', { ...terms, executor: { endpoint } });
+    const service = await call<Listed & { signing_secret: string }>('POST', '/v1/admin/services', {
+      ...terms,
+      executor: { endpoint },
+    });
     secrets.serviceSecrets[path.split('?', 1)[0] ?? path] = service.signing_secret;
     made.services.push(service);
   }
@@ -90,5 +94,6 @@ async function asOperator({ url, internalUrl, secrets }: SeedOptions) {
   };
   const credentials = { email: secrets.operatorEmail, password: secrets.operatorPassword };
   const session = await call<{ access_token: string }>(url, 'POST', '/v1/auth/login', credentials);
-  return <T>(method: string, path: string, body?: unknown) => call<T>(internalUrl, method, path, body, session.access_token);
+  return <T>(method: string, path: string, body?: unknown) =>
+    call<T>(internalUrl, method, path, body, session.access_token);
 }

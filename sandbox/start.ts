@@ -13,13 +13,20 @@ try {
   if (isTerminal) process.stdout.write('\r\x1b[K');
   process.stdout.write(firstScreen(sandbox));
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
-  process.once('SIGINT', () => process.exit(1));
+  // npm hands a Ctrl-C on that the terminal has sent us, too: only one that comes later means "now".
+  const asked = Date.now();
+  for (const name of ['SIGINT', 'SIGTERM']) process.on(name, () => Date.now() - asked > 1_000 && process.exit(1));
   await sandbox.stop();
   process.exit(0);
 } catch (fault) {
   if (isTerminal) process.stdout.write('\r\x1b[K');
-  const isTold = fault instanceof StartFault || fault instanceof ConfigFault || (fault instanceof Error && fault.name === 'SchemaFault');
-  process.stderr.write(`${isTold ? fault.message : fault instanceof Error ? (fault.stack ?? fault.message) : String(fault)}\n`);
+  const isTold =
+    fault instanceof StartFault ||
+    fault instanceof ConfigFault ||
+    (fault instanceof Error && fault.name === 'SchemaFault');
+  process.stderr.write(
+    `${isTold ? fault.message : fault instanceof Error ? (fault.stack ?? fault.message) : String(fault)}\n`,
+  );
   process.exit(1);
 }
 
@@ -29,7 +36,7 @@ function showStep(step: string): void {
 
 /** What runs where, how to stop, and what to paste next. */
 function firstScreen(sandbox: Sandbox): string {
-  const { url, internalUrl, omiseUrl, executorUrl, operator, dataFolder, catalogue } = sandbox;
+  const { url, internalUrl, omiseUrl, executorUrl, operator, folders, catalogue } = sandbox;
   const [starter] = catalogue.packages;
   const [summarize] = catalogue.services;
   const value = (name: string) => `sed -E 's/.*"${name}":"([^"]+)".*/\\1/'`;
@@ -40,7 +47,7 @@ ${bold('Farebox is running.')} Stop it with Ctrl-C; the data stays.
   internal     ${internalUrl}/v1/admin    reference   ${internalUrl}/docs/
   bank app     ${omiseUrl}/pay        (pays what the Omise stand-in is asked for)
   executor     ${executorUrl}
-  data         ${dataFolder}
+  data         ${folders.join('\n               ')}
   operator     ${operator.email}  ${operator.password}
 
 ${bold('Paste this into another terminal')}, or let \`npm run tour\` do it:

@@ -33,7 +33,8 @@ async function call({ method, url, body, headers = {}, status }: Call): Promise<
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await reply.text();
-  if (reply.status !== status) throw new TourFault(`${method} ${url} answered ${reply.status} instead of ${status}:\n${text}`);
+  if (reply.status !== status)
+    throw new TourFault(`${method} ${url} answered ${reply.status} instead of ${status}:\n${text}`);
   return text === '' ? null : JSON.parse(text);
 }
 
@@ -58,14 +59,22 @@ async function until<T>(look: () => Promise<T>, isDone: (seen: T) => boolean, wh
 async function tour({ url, omiseUrl, omiseControlUrl }: Presence): Promise<void> {
   const email = `tour-${Date.now()}@example.com`;
   const password = `tour ${randomUUID()}`;
-  const account = await call({ method: 'POST', url: `${url}/v1/auth/register`, body: { email, password }, status: 201 });
+  const account = await call({
+    method: 'POST',
+    url: `${url}/v1/auth/register`,
+    body: { email, password },
+    status: 201,
+  });
   show('A customer registers', 'POST /v1/auth/register', { account: account.id, 'e-mail': account.email });
 
   const session = await call({ method: 'POST', url: `${url}/v1/auth/login`, body: { email, password }, status: 200 });
   const auth = { authorization: `Bearer ${session.access_token}` };
   const keyed = (key: string = randomUUID()) => ({ ...auth, 'idempotency-key': key });
   const get = (path: string) => call({ method: 'GET', url: url + path, headers: auth, status: 200 });
-  show('… and logs in', 'POST /v1/auth/login', { token: `${session.access_token.slice(0, 24)}…`, 'valid for': `${session.expires_in} s` });
+  show('… and logs in', 'POST /v1/auth/login', {
+    token: `${session.access_token.slice(0, 24)}…`,
+    'valid for': `${session.expires_in} s`,
+  });
 
   const services = (await get('/v1/services')).data as Json[];
   const report = services.find(({ name }) => name === 'Write a report');
@@ -77,7 +86,10 @@ async function tour({ url, omiseUrl, omiseControlUrl }: Presence): Promise<void>
     body: { service_id: report.id, name: 'Weekly report', input_defaults: { topic: 'sales' } },
     status: 201,
   });
-  show('A workflow from the catalogue', 'POST /v1/workflows', { workflow: workflow.id, cost: `${workflow.credit_cost} credits a run` });
+  show('A workflow from the catalogue', 'POST /v1/workflows', {
+    workflow: workflow.id,
+    cost: `${workflow.credit_cost} credits a run`,
+  });
 
   const runUrl = `${url}/v1/workflows/${workflow.id}/runs`;
   const runKey = randomUUID();
@@ -105,17 +117,29 @@ async function tour({ url, omiseUrl, omiseControlUrl }: Presence): Promise<void>
   const charges = await call({ method: 'GET', url: `${omiseControlUrl}/charges`, status: 200 });
   const charge = charges.charges.find((one: Json) => one.metadata?.purchase_id === purchase.id);
   await call({ method: 'POST', url: `${omiseControlUrl}/charges/${charge.id}/pay`, body: {}, status: 200 });
-  const paid = await until(() => get(`/v1/purchases/${purchase.id}`), ({ status }) => status === 'completed', 'the credit');
-  show('The customer scans and pays; Omise sends a signed webhook', `Omise → POST /v1/webhooks/omise, then we read ${charge.id} back`, {
-    purchase: paid.status,
-    balance: `${(await get('/v1/credits/balance')).available} credits`,
-  });
+  const paid = await until(
+    () => get(`/v1/purchases/${purchase.id}`),
+    ({ status }) => status === 'completed',
+    'the credit',
+  );
+  show(
+    'The customer scans and pays; Omise sends a signed webhook',
+    `Omise → POST /v1/webhooks/omise, then we read ${charge.id} back`,
+    {
+      purchase: paid.status,
+      balance: `${(await get('/v1/credits/balance')).available} credits`,
+    },
+  );
 
   const started = await call({ method: 'POST', url: runUrl, headers: keyed(runKey), body: {}, status: 202 });
-  show('The refused request again, same key: deducted, recorded, queued at once', `POST /v1/workflows/${workflow.id.slice(0, 9)}…/runs → 202`, {
-    run: `${started.run.id} (${started.run.state})`,
-    balance: `${started.balance.available} credits`,
-  });
+  show(
+    'The refused request again, same key: deducted, recorded, queued at once',
+    `POST /v1/workflows/${workflow.id.slice(0, 9)}…/runs → 202`,
+    {
+      run: `${started.run.id} (${started.run.state})`,
+      balance: `${started.balance.available} credits`,
+    },
+  );
 
   const again = await call({ method: 'POST', url: runUrl, headers: keyed(runKey), body: {}, status: 202 });
   if (again.run.id !== started.run.id) throw new TourFault('the same key led to another run');
@@ -125,7 +149,9 @@ async function tour({ url, omiseUrl, omiseControlUrl }: Presence): Promise<void>
   });
 
   const told = await follow(`${url}/v1/runs/${started.run.id}/events`, auth);
-  show('The executor works; its life as it happens', `GET /v1/runs/${started.run.id.slice(0, 10)}…/events`, { events: told.join(' → ') });
+  show('The executor works; its life as it happens', `GET /v1/runs/${started.run.id.slice(0, 10)}…/events`, {
+    events: told.join(' → '),
+  });
 
   const done = await get(`/v1/runs/${started.run.id}`);
   if (done.state !== 'succeeded') throw new TourFault(`the run has ${done.state}`);
@@ -137,9 +163,20 @@ async function tour({ url, omiseUrl, omiseControlUrl }: Presence): Promise<void>
   });
 
   const transfers = (await get('/v1/credits/transfers')).data as Json[];
-  show("Every credit's way", 'GET /v1/credits/transfers', Object.fromEntries(transfers.map((t) => [`#${t.seq} ${t.kind}`, `${t.amount} credits, ${t.debit} → ${t.credit}, then ${t.available_after} available`])));
+  show(
+    "Every credit's way",
+    'GET /v1/credits/transfers',
+    Object.fromEntries(
+      transfers.map((t) => [
+        `#${t.seq} ${t.kind}`,
+        `${t.amount} credits, ${t.debit} → ${t.credit}, then ${t.available_after} available`,
+      ]),
+    ),
+  );
 
-  console.log(`Look further\n  the API         ${url}/docs/\n  this purchase   ${purchase.status_url}\n  the bank app    ${omiseUrl}/pay`);
+  console.log(
+    `Look further\n  the API         ${url}/docs/\n  this purchase   ${purchase.status_url}\n  the bank app    ${omiseUrl}/pay`,
+  );
 }
 
 /** Reads an event stream to its end; the kinds of events, in order. */

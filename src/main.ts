@@ -17,6 +17,8 @@ export interface Running {
 
 /** Everything is over by then, or it is cut off: what was acknowledged is in the database. */
 const STOP_WITHIN_MS = 25_000;
+/** npm hands on a signal that we have had from the terminal: the same one, not a second wish. */
+const SAME_SIGNAL_MS = 1_000;
 
 /** Starts Farebox with a configuration; resolves when both listeners answer. */
 export async function start(config: Config, log: Log): Promise<Running> {
@@ -74,7 +76,9 @@ async function main(): Promise<void> {
     );
     const signal = await Promise.race(['SIGTERM', 'SIGINT'].map((name) => once(process, name).then(() => name)));
     log.info({ signal }, 'stopping');
-    for (const again of ['SIGTERM', 'SIGINT']) process.once(again, () => process.exit(1));
+    const asked = Date.now();
+    for (const again of ['SIGTERM', 'SIGINT'])
+      process.on(again, () => Date.now() - asked > SAME_SIGNAL_MS && process.exit(1));
     setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref();
     await running.stop();
     log.info('stopped');

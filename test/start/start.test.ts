@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePort } from '../../sandbox/postgres.ts';
+import { freePort, postgresHome } from '../../sandbox/postgres.ts';
 import { eventually } from '../harness/client.ts';
 
 /** `npm start` and `npm run tour`, as a newcomer meets them. */
@@ -57,7 +57,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stop(started);
-  await rm(home, { recursive: true, force: true });
+  for (const folder of [home, postgresHome(join(home, 'postgres'))]) await rm(folder, { recursive: true, force: true });
 });
 
 test('the first screen tells what runs where, and fits 80 columns but for what is pasted', () => {
@@ -141,6 +141,8 @@ test('the data is there after a stop and a start', async () => {
   const credentials = { email, password: 'a long enough phrase' };
   expect((await post('/v1/auth/register', credentials)).status).toBe(201);
   const packagesBefore = await (await fetch(`http://127.0.0.1:${port}/v1/packages`)).json();
+  // As at a terminal, where npm hands the signal on that we had already: still one wish, and a clean end.
+  started.child.kill('SIGINT');
   expect(await stop(started)).toBe(0);
   expect(existsSync(join(home, 'running.json'))).toBe(false);
   started = start();
