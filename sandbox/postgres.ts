@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -35,6 +35,11 @@ export class StartFault extends Error {}
 const run = promisify(execFile);
 const MAJOR = '18';
 const READY_WITHIN_MS = 60_000; // recovery after a crash on a slow disk takes seconds, never a minute
+/** After SIGKILL its orphans notice within a moment that the postmaster is gone; until then nobody can start. */
+const ORPHANS_GONE_WITHIN_MS = 15_000;
+const ORPHANS_REMAIN = /pre-existing shared memory block/;
+/** Above every system's highest process number. */
+const NOBODYS_PID = '4194305';
 const clone = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
 /**
@@ -57,32 +62,60 @@ export function temporaryHome(): string {
 export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
   const { home } = options;
   const owner = await serverUser();
-  await mkdir(home, { recursive: true, mode: 0o755 });
+  await makeFolder(home);
   const binaries = await reachableBinaries(home, owner);
   const data = join(home, 'data');
   const password = await passwordOf(home);
   await initialise({ binaries, data, password, owner });
-  await stopLeftover(binaries, data, owner);
-  const port = options.port ?? (await freePort());
+  await stopLeftover({ binaries, home, data, owner });
+  await writeFile(join(home, 'started-by'), String(process.pid));
   const settings = { listen_addresses: '127.0.0.1', unix_socket_directories: '', ...options.settings };
-  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  for (const end = Date.now() + ORPHANS_GONE_WITHIN_MS; ; ) {
+    const port = options.port ?? (await freePort());
+    const started = await launch({ binaries, data, owner, port, settings });
+    if ('server' in started) return running(started.server, port, password);
+    if (!ORPHANS_REMAIN.test(started.said) || Date.now() > end) {
+      throw new StartFault(`PostgreSQL did not start. It said:\n${started.said}`);
+    }
+    await sleep(200);
+  }
+}
+
+/** Spawns the server and waits until it is ready, or tells what it said instead. */
+async function launch(at: {
+  binaries: string;
+  data: string;
+  owner: Owner;
+  port: number;
+  settings: Record<string, string>;
+}): Promise<{ server: ChildProcess } | { said: string }> {
+  const flags = Object.entries(at.settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   // In a process group of its own, so that Ctrl-C at a terminal reaches Farebox first and the server only through it.
-  const server = spawn(join(binaries, 'bin/postgres'), ['-D', data, '-p', String(port), ...flags], {
-    ...owner,
+  const server = spawn(join(at.binaries, 'bin/postgres'), ['-D', at.data, '-p', String(at.port), ...flags], {
+    ...at.owner,
     cwd: '/',
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  const said = tailOf(server.stderr);
+  const over = new AbortController();
+  const ended = new Promise<string>((done) => {
+    server.once('error', (fault) => done(fault.message));
+    server.once('close', () => done(said()));
+  });
+  const outcome = await Promise.race([ready(at.data, server.pid, over.signal), ended]);
+  over.abort();
+  if (outcome === 'ready') return { server };
+  server.kill('SIGKILL'); // it may be there and not be ready
+  return { said: outcome === 'late' ? `nothing for ${READY_WITHIN_MS / 1000} s. ${said()}` : outcome };
+}
+
+function running(server: ChildProcess, port: number, password: string): EmbeddedPostgres {
   const exited = new Promise<{ code: number | null; signal: string | null }>((done) => {
+    if (server.exitCode !== null || server.signalCode !== null)
+      done({ code: server.exitCode, signal: server.signalCode });
     server.once('exit', (code, signal) => done({ code, signal }));
   });
-  const said = tailOf(server.stderr);
-  await Promise.race([
-    ready(data, server.pid),
-    exited.then(() => {
-      throw new StartFault(`PostgreSQL did not start. It said:\n${said()}`);
-    }),
-  ]);
   return {
     port,
     exited,
@@ -102,6 +135,13 @@ export async function freePort(): Promise<number> {
   await new Promise((done) => probe.close(done));
   if (address === null || typeof address === 'string') throw new Error('no address');
   return address.port;
+}
+
+/** Whoever runs the server must be able to walk in, whatever the umask says. */
+async function makeFolder(home: string): Promise<void> {
+  const first = await mkdir(home, { recursive: true });
+  if (first === undefined) return;
+  for (let at = home; at.length >= first.length; at = dirname(at)) await chmod(at, 0o755);
 }
 
 type Owner = { uid?: number; gid?: number };
@@ -148,7 +188,8 @@ async function reachableBinaries(home: string, owner: Owner): Promise<string> {
     );
   }
   if (owner.uid === undefined || (isTraversable(postgres) && readable(postgres))) return shipped;
-  const copy = join(home, `postgres-${MAJOR}`);
+  const { version } = JSON.parse(readFileSync(join(shipped, '../package.json'), 'utf8'));
+  const copy = join(home, `postgres-${version}`);
   if (!existsSync(copy)) {
     const half = `${copy}.${process.pid}`;
     await cp(shipped, half, { recursive: true, verbatimSymlinks: true });
@@ -198,15 +239,56 @@ async function initialise(at: { binaries: string; data: string; password: string
   await rename(fresh, at.data);
 }
 
-/** A Farebox that was killed leaves its server running: it is stopped, the data is whole. */
-async function stopLeftover(binaries: string, data: string, owner: Owner): Promise<void> {
-  const file = join(data, 'postmaster.pid');
-  if (!existsSync(file)) return;
-  await run(join(binaries, 'bin/pg_ctl'), ['stop', '-D', data, '-m', 'fast', '-w'], { ...owner, cwd: '/' }).catch(
-    () => {
-      // A stale pid file: PostgreSQL itself checks it once more when it starts.
-    },
+/**
+ * A Farebox that was killed leaves its server running: it is stopped, the data is whole. After a crash of the machine
+ * the pid file names a number that may be anybody's by now: that process is left alone, and the file is told that its
+ * server is gone. (Not removed: its other lines keep a second server off the memory of the first one's orphans.)
+ */
+async function stopLeftover(at: { binaries: string; home: string; data: string; owner: Owner }): Promise<void> {
+  const file = join(at.data, 'postmaster.pid');
+  const pid = await numberIn(file);
+  if (pid === undefined) return;
+  if (!(await commandOf(pid)).includes(at.data)) {
+    await writeFile(file, (await readFile(file, 'utf8')).replace(/^\d+/, NOBODYS_PID));
+    return;
+  }
+  const starter = await numberIn(join(at.home, 'started-by'));
+  if (starter !== undefined && isAlive(starter)) {
+    throw new StartFault(
+      `${at.data} is in use: process ${starter} has started its PostgreSQL (process ${pid}) and still runs. Stop that one first.`,
+    );
+  }
+  await run(join(at.binaries, 'bin/pg_ctl'), ['stop', '-D', at.data, '-m', 'fast', '-w'], {
+    ...at.owner,
+    cwd: '/',
+  }).catch(() => {
+    // Gone in the meantime, or it does not stop: then the start tells so.
+  });
+}
+
+/** The first line of a file, when it is a number. */
+async function numberIn(file: string): Promise<number | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return Number.parseInt(text, 10) || undefined;
+}
+
+/** The command line of a process; empty when there is none. */
+async function commandOf(pid: number): Promise<string> {
+  const file = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined);
+  if (file !== undefined) return file.replaceAll('\0', ' ');
+  return run('ps', ['-o', 'args=', '-p', String(pid)]).then(
+    ({ stdout }) => stdout,
+    () => '',
   );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (fault) {
+    return (fault as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 function tailOf(stream: NodeJS.ReadableStream): () => string {
@@ -218,14 +300,14 @@ function tailOf(stream: NodeJS.ReadableStream): () => string {
 }
 
 /** The eighth line of postmaster.pid says so, whatever is logged. */
-async function ready(data: string, pid: number | undefined): Promise<void> {
-  for (let waited = 0; ; waited += 20) {
+async function ready(data: string, pid: number | undefined, signal: AbortSignal): Promise<'ready' | 'late'> {
+  for (const end = Date.now() + READY_WITHIN_MS; Date.now() < end && !signal.aborted; ) {
     const lines = await readFile(join(data, 'postmaster.pid'), 'utf8').then(
       (text) => text.split('\n'),
       () => [],
     );
-    if (lines[0] === String(pid) && lines[7]?.trim() === 'ready') return;
-    if (waited > READY_WITHIN_MS) throw new StartFault(`PostgreSQL is not ready after ${READY_WITHIN_MS / 1000} s.`);
+    if (lines[0] === String(pid) && lines[7]?.trim() === 'ready') return 'ready';
     await sleep(20);
   }
+  return 'late';
 }

@@ -150,6 +150,9 @@ const TrailOut = OperatorPurchaseOut.extend({
   ),
 }).meta({ id: 'PurchaseTrail' });
 
+/** Accounts by the id that the API knows them by. */
+const actorOut = (actor: string) => actor.replace(/(?<=^account:).+/, (id) => toWire('account', id));
+
 function purchaseRoutes(app: App, deps: PaymentsDeps): void {
   const { db, vault, cursors, publicUrl } = deps;
   const params = idParam('purchase');
@@ -219,7 +222,7 @@ function purchaseRoutes(app: App, deps: PaymentsDeps): void {
         })),
         history: steps.map((step) => ({
           at: time(step.at),
-          actor: step.actor,
+          actor: actorOut(step.actor),
           what: step.what,
           charge_id: step.chargeId,
           detail: step.detail as Record<string, unknown>,

@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 /**
@@ -44,7 +45,17 @@ const webUrl = z
     message: 'must be https (http is accepted for this machine only)',
   })
   .transform((value) => value.replace(/\/$/, ''));
-const databaseUrl = z.url({ protocol: /^postgres(ql)?$/, message: 'must be a postgres:// URL' });
+const databaseUrl = z
+  .url({ protocol: /^postgres(ql)?$/, message: 'must be a postgres:// URL' })
+  .refine((value) => URL.canParse(value) && new URL(value).hostname !== '' && new URL(value).username !== '', {
+    message: 'must name the role and the host, as in postgres://role:password@host/database',
+  });
+const isNetwork = (value: string) => {
+  const [address = '', bits, ...more] = value.split('/');
+  const version = isIP(address);
+  const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+  return version !== 0 && fits && more.length === 0;
+};
 
 const key32 = z
   .string()
@@ -61,6 +72,7 @@ const keyRing = list
   .transform((entries) =>
     entries.map((entry) => ({ id: entry.split(':', 1)[0] ?? '', key: entry.slice(entry.indexOf(':') + 1) })),
   )
+  .refine((keys) => new Set(keys.map(({ id }) => id)).size === keys.length, 'must give each key an id of its own')
   .pipe(z.array(z.object({ id: z.string(), key: key32 })));
 
 const webhookSecrets = list.pipe(
@@ -96,11 +108,16 @@ export const settings = {
     description: 'Port of the internal listener.',
     example: '3001',
   }),
-  TRUST_PROXY: setting(list.prefault(''), {
-    group: 'Addresses',
-    description: 'Addresses or networks of the proxies whose X-Forwarded-For is believed. Empty: none.',
-    example: '10.0.0.0/8',
-  }),
+  TRUST_PROXY: setting(
+    list
+      .pipe(z.array(z.string().refine(isNetwork, 'must hold IP addresses or networks, such as 10.0.0.0/8')))
+      .prefault(''),
+    {
+      group: 'Addresses',
+      description: 'Addresses or networks of the proxies whose X-Forwarded-For is believed. Empty: none.',
+      example: '10.0.0.0/8',
+    },
+  ),
   RETURN_ORIGINS: setting(list.pipe(z.array(webUrl)).prefault(''), {
     group: 'Addresses',
     description: 'Origins that a purchase may send the customer back to (return_uri).',
@@ -197,11 +214,16 @@ export const settings = {
     },
   ),
 
-  EGRESS_ALLOW: setting(list.prefault(''), {
-    group: 'Executors',
-    description: 'Private targets that executors may live at, host:port each. Everything else must be public https.',
-    example: 'n8n.internal:5678',
-  }),
+  EGRESS_ALLOW: setting(
+    list
+      .pipe(z.array(z.string().regex(/^(\[[\da-f:.]+\]|[^\s:/[\]]+):\d{1,5}$/i, 'must hold targets as host:port')))
+      .prefault(''),
+    {
+      group: 'Executors',
+      description: 'Private targets that executors may live at, host:port each. Everything else must be public https.',
+      example: 'n8n.internal:5678',
+    },
+  ),
 
   ACCESS_TOKEN_TTL_S: setting(whole(60, 3600).prefault('900'), {
     group: 'Tokens and limits',
@@ -256,31 +278,42 @@ export const settings = {
   }),
 } as const;
 
-const schema = z
-  .object(settings)
-  .superRefine((config, ctx) => {
-    const fault = (name: keyof typeof settings, message: string) =>
-      ctx.addIssue({ code: 'custom', path: [name], message });
-    if (isTestKey(config.OMISE_SECRET_KEY) !== isTestKey(config.OMISE_PUBLIC_KEY)) {
-      fault('OMISE_PUBLIC_KEY', 'must be of the same mode (test or live) as OMISE_SECRET_KEY');
-    }
-    for (const name of ['DATABASE_URL', 'MIGRATION_DATABASE_URL'] as const) {
-      const url = config[name];
-      if (url && !config.ALLOW_INSECURE_DATABASE && /sslmode=(disable|allow|prefer|no-verify)/.test(url)) {
-        fault(name, 'must not weaken TLS by sslmode (ALLOW_INSECURE_DATABASE=true permits it)');
-      }
-    }
-  })
-  .transform((config) => ({ ...config, livemode: !isTestKey(config.OMISE_SECRET_KEY) }));
+const schema = z.object(settings).transform((config) => ({ ...config, livemode: !isTestKey(config.OMISE_SECRET_KEY) }));
 
 export type Config = z.infer<typeof schema>;
 
 const isTestKey = (key: string) => key.includes('_test_');
 
+/** Faults that lie between settings. Found from what was given, so that they are told together with all others. */
+function faultsBetween(given: Partial<Record<string, string>>): Fault[] {
+  const faults: Fault[] = [];
+  const { OMISE_SECRET_KEY: secretKey, OMISE_PUBLIC_KEY: publicKey } = given;
+  if (secretKey && publicKey && isTestKey(secretKey) !== isTestKey(publicKey)) {
+    faults.push({
+      name: 'OMISE_PUBLIC_KEY',
+      message: 'must be of the same mode (test or live) as OMISE_SECRET_KEY',
+    });
+  }
+  for (const name of ['DATABASE_URL', 'MIGRATION_DATABASE_URL'] as const) {
+    if (
+      given['ALLOW_INSECURE_DATABASE'] !== 'true' &&
+      /[?&]ssl(mode)?=(disable|allow|prefer|no-verify|false)/i.test(given[name] ?? '')
+    ) {
+      faults.push({ name, message: 'must not weaken TLS by sslmode (ALLOW_INSECURE_DATABASE=true permits it)' });
+    }
+  }
+  return faults;
+}
+
+interface Fault {
+  name: string;
+  message: string;
+}
+
 /** The environment does not describe a runnable Farebox; `faults` names each setting, values never. */
 export class ConfigFault extends Error {
-  readonly faults: { name: string; message: string }[];
-  constructor(faults: { name: string; message: string }[]) {
+  readonly faults: Fault[];
+  constructor(faults: Fault[]) {
     super(
       `Farebox cannot start with this configuration:\n${faults.map((f) => `  ${f.name}: ${f.message}`).join('\n')}`,
     );
@@ -293,11 +326,13 @@ export class ConfigFault extends Error {
 export function readConfig(env: Record<string, string | undefined>): Config {
   const { values, faults } = withFiles(env);
   const parsed = schema.safeParse(values);
-  if (!parsed.success) {
-    for (const issue of parsed.error.issues) {
-      const name = String(issue.path[0]);
-      if (!faults.some((fault) => fault.name === name)) faults.push({ name, message: explain(issue, values[name]) });
-    }
+  const issues = parsed.success ? [] : parsed.error.issues;
+  const found = issues.map((issue) => ({ name: String(issue.path[0]), issue }));
+  for (const { name, message } of [
+    ...found.map(({ name, issue }) => ({ name, message: explain(issue, values[name]) })),
+    ...faultsBetween(values),
+  ]) {
+    if (!faults.some((fault) => fault.name === name)) faults.push({ name, message });
   }
   if (!parsed.success || faults.length > 0) throw new ConfigFault(faults);
   return parsed.data;
@@ -311,7 +346,7 @@ const MAX_SECRET_BYTES = 64 * 1024; // a mounted secret is a line; more is the w
 /** Resolves `NAME_FILE` for the secrets. */
 function withFiles(env: Record<string, string | undefined>) {
   const values: Record<string, string> = {};
-  const faults: { name: string; message: string }[] = [];
+  const faults: Fault[] = [];
   for (const [name, one] of Object.entries(settings)) {
     const file = metas.get(one)?.secret ? env[`${name}_FILE`] : undefined;
     const direct = env[name] || undefined;
@@ -320,16 +355,25 @@ function withFiles(env: Record<string, string | undefined>) {
       const value = file ? readSecret(file) : direct;
       if (value !== undefined && value !== '') values[name] = value;
     } catch (fault) {
-      faults.push({ name, message: `${name}_FILE: ${fault instanceof Error ? fault.message : 'cannot be read'}` });
+      faults.push({
+        name,
+        message: `${name}_FILE: ${fault instanceof UnfitSecret ? fault.message : unreadable(fault)}`,
+      });
     }
   }
   return { values, faults };
 }
 
+class UnfitSecret extends Error {}
+
+/** By its code alone: the path may be the secret itself, put into the wrong variable. */
+const unreadable = (fault: unknown) =>
+  `the file cannot be read (${(fault as NodeJS.ErrnoException | undefined)?.code ?? 'unknown'})`;
+
 function readSecret(file: string): string {
   const { size, mode } = statSync(file);
-  if (size > MAX_SECRET_BYTES) throw new Error('the file is too large for a secret');
-  if ((mode & 0o002) !== 0) throw new Error('the file is writable by everybody');
+  if (size > MAX_SECRET_BYTES) throw new UnfitSecret('the file is too large for a secret');
+  if ((mode & 0o002) !== 0) throw new UnfitSecret('the file is writable by everybody');
   return readFileSync(file, 'utf8').trim();
 }
 

@@ -165,25 +165,26 @@ async function checkedAddresses(host: string, lookup: Lookup): Promise<[LookupAd
   return [first, ...others];
 }
 
-/** Ranges that ipaddr.js counts as unicast although nobody on the public internet answers there, or somebody translates. */
+const cidr = (range: string) => ipaddr.parseCIDR(range);
+/** Everything that was ever given out (IANA, IPv6 global unicast): mapped, compatible, NAT64 and local ones are elsewhere. */
+const GLOBAL_V6 = cidr('2000::/3');
+/** Ranges that ipaddr.js counts as unicast, or may one day, although no public host answers there. */
 const alsoForbidden = [
-  '::/96',
-  '64:ff9b:1::/48',
-  '100::/64',
-  '2001::/23',
-  '3fff::/20',
-  '5f00::/16',
-  'fec0::/10',
-  '192.88.99.0/24',
-].map((range) => ipaddr.parseCIDR(range));
+  '2001::/23', // protocol assignments, Teredo among them
+  '2002::/16', // 6to4
+  '3fff::/20', // documentation
+  '192.88.99.0/24', // 6to4 relays
+  '168.63.129.16/32', // the host of an Azure machine
+].map(cidr);
 
 /** Globally routable unicast, and not one of our own interfaces. Mapped IPv4 is judged as the IPv4 address it is. */
-export function isPublic(address: string): boolean {
+function isPublic(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
   const ip = ipaddr.process(address);
-  if (ip.range() !== 'unicast') return false;
-  if (alsoForbidden.some(([range, bits]) => range.kind() === ip.kind() && ip.match([range, bits] as never)))
-    return false;
+  const isIn = ([range, bits]: ReturnType<typeof cidr>) =>
+    range.kind() === ip.kind() && ip.match([range, bits] as never);
+  if (ip.range() !== 'unicast' || alsoForbidden.some(isIn)) return false;
+  if (ip.kind() === 'ipv6' && !isIn(GLOBAL_V6)) return false;
   const own = Object.values(networkInterfaces()).flatMap((interfaces) => interfaces ?? []);
   return !own.some((one) => ipaddr.process(one.address.split('%', 1)[0] ?? '').toString() === ip.toString());
 }

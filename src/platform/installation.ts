@@ -3,7 +3,9 @@ import type { Database } from './database/clients.ts';
 import { installation } from './database/tables.ts';
 
 /** A start that must not go on; told to the operator without a stack. */
-export class BootFault extends Error {}
+export class BootFault extends Error {
+  override readonly name = 'BootFault';
+}
 
 const OLDEST_SERVER = 160_000;
 

@@ -39,7 +39,7 @@ export function describeFault(fault: unknown, depth = 0): Fault {
     type: fault.name,
     ...(typeof code === 'string' ? { code } : {}),
     ...(fromDatabase ? { ...constraintOf(fault) } : { message: fault.message }),
-    ...(fault.stack ? { stack: framesOf(fault.stack) } : {}),
+    ...(fault.stack ? { stack: framesOf(fault.stack, fault.message) } : {}),
     ...(fault.cause !== undefined && depth < MAX_CAUSES ? { cause: describeFault(fault.cause, depth + 1) } : {}),
   };
 }
@@ -54,9 +54,10 @@ function constraintOf(fault: Error): { message?: string } {
   return place ? { message: place } : {};
 }
 
-/** Only the frames: the first lines of a stack repeat the message. */
-const framesOf = (stack: string) =>
+/** Only the frames: a stack begins with the message, and a message can have lines that look like frames. */
+const framesOf = (stack: string, message: string) =>
   stack
+    .replace(message, () => '')
     .split('\n')
     .filter((line) => /^\s+at /.test(line))
     .join('\n');

@@ -29,7 +29,15 @@ export function operationsRoutes(
 
   app.get(
     '/metrics',
-    { config: open, schema: { tags: ['operations'], summary: 'Prometheus metrics', response: { 200: z.string() } } },
+    {
+      config: open,
+      schema: {
+        tags: ['operations'],
+        summary: 'Prometheus metrics',
+        produces: ['text/plain'],
+        response: { 200: z.string() },
+      },
+    },
     async (_request, reply) => {
       const text = await deps.metrics.registry.metrics();
       return reply.type(deps.metrics.registry.contentType).serializer(String).send(text);

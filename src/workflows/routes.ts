@@ -292,7 +292,7 @@ const PartOut = z
   .object({ object: z.literal('part'), number: z.int(), content: z.unknown(), created_at: timeOut })
   .meta({ id: 'Part' });
 
-function runRoutes(app: App, { db, cursors, feed, metrics }: WorkflowsDeps): void {
+function runRoutes(app: App, { db, cursors, feed, metrics, wakeDispatcher }: WorkflowsDeps): void {
   const tags = ['runs'];
 
   app.get(
@@ -351,6 +351,7 @@ function runRoutes(app: App, { db, cursors, feed, metrics }: WorkflowsDeps): voi
       const cancelled = await cancel(db, metrics, ref);
       if (cancelled) {
         feed.wake();
+        wakeDispatcher();
         return renderRun(cancelled);
       }
       const run = await findRun(db, ref.accountId, ref.id);

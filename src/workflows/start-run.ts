@@ -52,7 +52,7 @@ interface Answer {
 }
 
 /** The hot statement, as it stands in start-run.sql. */
-export const startRunStatement: Statement<
+const startRunStatement: Statement<
   [string, string, string, string, Buffer, string, bigint | null, number, number, boolean],
   Answer
 > = {

@@ -32,6 +32,7 @@ test('nobody waits for ever: every session of every client carries the limits', 
   expect(await hot.unsafe(limits)).toEqual([{ ...usual, name: 'farebox:hot' }]);
   expect(await db.execute(sql.raw(limits))).toEqual([{ ...usual, name: 'farebox:main' }]);
   expect(await health.unsafe(limits)).toEqual([{ ...usual, name: 'farebox:health' }]);
+  for (const client of [hot, health]) expect(client.options).toMatchObject({ answer_timeout: 10, connect_timeout: 5 });
 });
 
 test('a migration has no limits and one connection, which is not given up for its age', async () => {
@@ -39,7 +40,7 @@ test('a migration has no limits and one connection, which is not given up for it
   expect(await client.unsafe(limits)).toEqual([
     { lock: '0', statement: '0', idle: '0', whole: '0', name: 'farebox:task' },
   ]);
-  expect(client.options).toMatchObject({ max: 1, idle_timeout: 0, max_lifetime: 0 });
+  expect(client.options).toMatchObject({ max: 1, idle_timeout: 0, max_lifetime: 0, answer_timeout: 0 });
   await client.end();
 });
 

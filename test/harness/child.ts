@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
+import type { OmiseStandIn } from '../../sandbox/omise/server.ts';
 import { freePort } from '../../sandbox/postgres.ts';
 import type { Json } from './client.ts';
-import { databaseForTest } from './database.ts';
+import { cloneDatabase, databaseForTest, type TestDatabase } from './database.ts';
 import { type FareboxOptions, startProvider, type TestFarebox, testEnvironment } from './farebox.ts';
 
 /** A Farebox in a process of its own: one that can die. Everything a `TestFarebox` is used for works with it, too. */
@@ -24,18 +25,49 @@ export interface ChildFarebox extends TestFarebox {
 const READY_WITHIN_MS = 30_000; // half a second on a machine with nothing else to do
 const KEPT_LINES = 10_000;
 
+type ChildOptions = Omit<FareboxOptions, 'log'>;
+
 /** `src/main.ts` as a child process, for one test. Log lines are kept: `LOG_LEVEL` is `info` unless `env` says otherwise. */
-export async function childForTest(options: Omit<FareboxOptions, 'log'> = {}): Promise<ChildFarebox> {
+export async function childForTest(options: ChildOptions = {}): Promise<ChildFarebox> {
   const database = options.database ?? (await databaseForTest());
   const omise = options.omise ?? (await startProvider());
   if (!options.omise) onTestFinished(() => omise.close());
+  const child = await makeChild(database, omise, options.env);
+  onTestFinished(() => child.kill());
+  await child.start();
+  return child;
+}
+
+/** The same for all tests of a file, in `beforeAll`; `close` in `afterAll`. */
+export async function childForFile(options: ChildOptions = {}): Promise<ChildFarebox & { close(): Promise<void> }> {
+  const database = options.database ?? (await cloneDatabase());
+  const omise = options.omise ?? (await startProvider());
+  const child = await makeChild(database, omise, options.env);
+  const close = async () => {
+    await child.kill();
+    if (!options.omise) await omise.close();
+    if (!options.database) await database.drop();
+  };
+  await child.start().catch(async (fault) => {
+    await close();
+    throw fault;
+  });
+  return Object.assign(child, { close });
+}
+
+/** Not started yet. */
+async function makeChild(
+  database: TestDatabase,
+  omise: OmiseStandIn,
+  env: Record<string, string> = {},
+): Promise<ChildFarebox> {
   const [publicPort, internalPort] = [await freePort(), await freePort()];
   omise.control.account({ webhook_uri: `http://127.0.0.1:${publicPort}/v1/webhooks/omise` });
   const environment = {
     ...testEnvironment(database, { port: publicPort, omiseUrl: omise.url }),
     INTERNAL_PORT: String(internalPort),
     LOG_LEVEL: 'info',
-    ...options.env,
+    ...env,
   };
   const logged: Json[] = [];
   let current: ChildProcess | undefined;
@@ -45,7 +77,7 @@ export async function childForTest(options: Omit<FareboxOptions, 'log'> = {}): P
     current.kill(name);
     await gone;
   };
-  const child: ChildFarebox = {
+  return {
     publicPort,
     internalPort,
     url: `http://127.0.0.1:${publicPort}`,
@@ -66,9 +98,6 @@ export async function childForTest(options: Omit<FareboxOptions, 'log'> = {}): P
       await listening(current, logged);
     },
   };
-  onTestFinished(() => child.kill());
-  await child.start();
-  return child;
 }
 
 const isGone = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null;

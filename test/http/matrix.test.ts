@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Code, codes } from '../../src/platform/http/codes.ts';
 import { type Client, clientOf, type Json } from '../harness/client.ts';
 import { inProcess } from '../harness/in-process.ts';
+import { type Documented, documented } from '../harness/openapi.ts';
 import { expectProblem } from '../harness/problems.ts';
 import { type Caller, callers, codeOf, internalRoutes, publicRoutes, type Row } from './matrix.ts';
 import { requests } from './matrix-requests.ts';
@@ -13,13 +14,17 @@ interface Who {
   token: string | null;
   email: string;
 }
+/** Replies that are an image or a stream, which the document calls JSON. */
+const OTHER_TYPES = ['/v1/purchases/:id/qr', '/v1/runs/:id/events'];
 let world: World;
+let documents: Record<'public' | 'internal', Documented>;
 let people: Record<Exclude<Caller, 'key'>, Who>;
 /** `only read`, `all but read`, … and `all` that an account without the operator role can have. */
 const keysOf: { owner: Record<string, string>; operator: Record<string, string> } = { owner: {}, operator: {} };
 
 beforeAll(async () => {
   world = await openWorld();
+  documents = { public: await documented(world.farebox.url), internal: await documented(world.farebox.internalUrl) };
   const { owner, other, operator } = world;
   people = {
     nobody: { token: null, email: '' },
@@ -79,6 +84,7 @@ async function renew(text: string): Promise<void> {
 async function cells(url: string, [method, pattern, openedBy, ...statuses]: Row, isInternal: boolean) {
   const ring = isInternal ? keysOf.operator : keysOf.owner;
   const owner = isInternal ? people.operator : people.owner;
+  const complaints: string[] = [];
   const seen: Record<string, string> = {};
   const wanted: Record<string, string> = {};
   const ask = async (name: string, caller: Caller, who: Who, status: number) => {
@@ -86,7 +92,12 @@ async function cells(url: string, [method, pattern, openedBy, ...statuses]: Row,
     const code = reply.status >= 400 ? JSON.parse(reply.text).code : undefined;
     seen[name] = [reply.status, code].join(' ');
     wanted[name] = [status, codeOf(status, caller, pattern)].join(' ');
-    if (code !== undefined && code in codes) expectProblem(reply, code as Code);
+    if (code !== undefined) {
+      expect(Object.keys(codes), 'the closed list').toContain(code);
+      expectProblem(reply, code as Code);
+    }
+    const complaint = (isInternal ? documents.internal : documents.public).complain(method, pattern, reply);
+    if (complaint && !OTHER_TYPES.includes(pattern)) complaints.push(complaint);
     if (!isInternal && caller !== 'owner' && caller !== 'key') {
       for (const secret of [world.owner.accountId, world.owner.email]) {
         expect(reply.text, `${caller} sees the owner at ${pattern}`).not.toContain(secret);
@@ -102,6 +113,7 @@ async function cells(url: string, [method, pattern, openedBy, ...statuses]: Row,
   const withIt = ring[`only ${openedBy}`];
   if (withIt) await ask('a key that may', 'owner', { token: withIt, email: '' }, statuses.at(-1) ?? 0);
   expect(seen).toEqual(wanted);
+  expect(complaints, 'replies are as the OpenAPI document says').toEqual([]);
 }
 
 describe('every public route answers each caller as the table says', () => {

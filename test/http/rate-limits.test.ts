@@ -165,6 +165,30 @@ test('the addresses of one IPv6 network are one', async () => {
   expect((await refresh('2001:db8:1:3::1')).status).toBe(401);
 });
 
+test('the port that some proxies write behind an address makes no other client', async () => {
+  const four = newAddress();
+  expect(statuses(await times(7, (i) => refresh(`${four}:${4_000 + i}`))).at(-1)).toBe(429);
+  expect((await refresh(four)).status).toBe(429);
+  expect(statuses(await times(7, (i) => refresh(`[2001:db8:9::1]:${4_000 + i}`))).at(-1)).toBe(429);
+});
+
+test.each([
+  'garbage',
+  '',
+  ',,,',
+  'unknown',
+  '_hidden',
+  '999.1.1.1',
+  '::1%25eth0',
+  'a'.repeat(9_000),
+  '[',
+  '[]:1',
+  ':80',
+])('an X-Forwarded-For of "%.12s" breaks nothing', async (address) => {
+  expect((await clientOf(farebox.url).get('/nowhere', { headers: from(address) })).status).toBe(404);
+  expect([401, 429]).toContain((await refresh(address)).status);
+});
+
 test('a flood of other addresses does not make one forgotten', async () => {
   const address = newAddress();
   const read = () => clientOf(farebox.url).get('/v1/packages', { headers: from(address) });

@@ -105,13 +105,13 @@ test('an unknown e-mail address costs the same work as a wrong password', async 
 });
 
 test('a flood of log-ins is told to come back, holds nobody else up, and leaves no slot taken', async () => {
-  const flood = Array.from({ length: 70 }, () => logIn(`${randomUUID()}@example.com`, 'wrong'));
+  const flood = Array.from({ length: 120 }, () => logIn(`${randomUUID()}@example.com`, 'wrong'));
   const began = performance.now();
   expect((await clientOf(farebox.url).get('/v1/packages')).status).toBe(200);
   expect(performance.now() - began).toBeLessThan(1_000);
   const replies: Reply[] = await Promise.all(flood);
   const refused = replies.filter(({ status }) => status === 503);
-  expect(refused.length).toBeGreaterThanOrEqual(70 - 52);
+  expect(refused.length, 'one or two at work, fifty waiting, and what is done meanwhile').toBeGreaterThan(10);
   expect(replies.length - refused.length).toBeGreaterThanOrEqual(50);
   for (const reply of replies) expectProblem(reply, reply.status === 503 ? 'overloaded' : 'invalid_credentials');
   for (const reply of refused) expect(reply.headers.get('retry-after')).toBe('5');

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { start } from '../../src/main.ts';
@@ -6,6 +6,7 @@ import { readConfig } from '../../src/platform/config.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { clientOf, eventually, newCustomer, PASSWORD } from '../harness/client.ts';
 import { fareboxForFile, type TestFarebox } from '../harness/farebox.ts';
+import { inProcess } from '../harness/in-process.ts';
 import { expectFieldProblem, expectProblem } from '../harness/problems.ts';
 
 let farebox: TestFarebox;
@@ -131,6 +132,27 @@ test('of two new passwords that are set at once with the same old one, one stand
   expect(replies.map(({ status }) => status).sort()).toEqual([200, 401]);
   const winner = replies[0]?.status === 200 ? 'the first new password' : 'the second new password';
   expect((await logIn(customer.email, winner)).object).toBe('session');
+});
+
+test('refresh tokens are forgotten a day after their end, and none before', async () => {
+  const customer = await newCustomer(farebox);
+  const [old, ended, alive] = [await logIn(customer.email), await logIn(customer.email), await logIn(customer.email)];
+  const ends = async (session: { refresh_token: string }, ago: string) => {
+    const hash = createHash('sha256').update(session.refresh_token).digest();
+    await root`update identity.refresh_tokens set expires_at = now() - ${ago}::interval where token_hash = ${hash}`;
+  };
+  await ends(old, '25 hours');
+  await ends(ended, '23 hours');
+  const { work } = await inProcess(farebox);
+  const count = async () => {
+    const [row] = await root`select count(*)::int as n from identity.refresh_tokens where account_id =
+      (select id from identity.accounts where email = ${customer.email})`;
+    return row?.['n'];
+  };
+  const before = await count();
+  await work('session-reaper');
+  expect(await count()).toBe(before - 1);
+  expect((await refresh(alive.refresh_token)).status).toBe(200);
 });
 
 test('a log-out on one replica reaches the other within five seconds', async () => {

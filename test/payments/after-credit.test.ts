@@ -92,6 +92,22 @@ describe('a payment that is undone after its credits were granted', () => {
     expect(await shop.booked(purchase)).toEqual(ONCE);
   });
 
+  test('a dispute after a refund that was dealt with is told, too', async () => {
+    const purchase = await completed();
+    const id = shop.chargeOf(purchase);
+    shop.omise.refund(id, { amount: 10_000 });
+    await lookEverywhere();
+    await shop.operator.ok('POST', '/v1/admin/differences/resolve', {
+      body: { kind: 'refunded_after_credit', reference: id, reason: 'credits were taken back by hand' },
+    });
+    shop.omise.dispute(id);
+    await lookEverywhere();
+    const { data } = await shop.operator.ok('GET', '/v1/admin/differences');
+    expect(data.filter(({ reference }: Json) => reference === id)).toMatchObject([
+      { detail: { refunded_amount: 10_000, disputed: true } },
+    ]);
+  });
+
   test('a dispute that was won leaves the purchase as it is', async () => {
     const purchase = await completed();
     shop.omise.dispute(shop.chargeOf(purchase));

@@ -101,9 +101,10 @@ describe.concurrent('the time until the next report', () => {
     }
   });
 
-  test('a report during the call does not take the call its time', async () => {
+  test('a report during the call does not take the call its time', async ({ onTestFinished }) => {
     const service = await stage.offer('/slow-and-talking', { executor: { timeout_ms: 60_000, report_interval_s: 1 } });
     const { promise, resolve } = Promise.withResolvers<Json>();
+    onTestFinished(() => resolve(null));
     stage.executor.behave(async (call) => (call.path === '/slow-and-talking' ? { json: await promise } : undefined));
     const run = await runAt(service);
     const [call] = await eventually(

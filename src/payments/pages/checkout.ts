@@ -10,7 +10,7 @@ export interface Checkout extends PurchaseView {
   methods: Exclude<Method, 'card'>[];
 }
 
-export const methodNames: Record<Method, string> = {
+const methodNames: Record<Method, string> = {
   promptpay: 'PromptPay QR code',
   card: 'Card',
   truemoney: 'TrueMoney Wallet',
@@ -22,7 +22,7 @@ export const methodNames: Record<Method, string> = {
 };
 
 /** `฿500.00` */
-export function money(minor: bigint, currency: string): string {
+function money(minor: bigint, currency: string): string {
   const format = new Intl.NumberFormat('en-US', { style: 'currency', currency, currencyDisplay: 'narrowSymbol' });
   const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
   return format.format(Number(minor) / 10 ** digits);

@@ -1,6 +1,7 @@
 import { and, eq, inArray, ne, sql } from 'drizzle-orm';
 import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
+import { toWire } from '../../platform/ids.ts';
 import type { Charge } from '../rails/rail.ts';
 import { charges, claims, differences, type PurchaseState, purchases } from '../tables.ts';
 import { type Decision, decide } from './decide.ts';
@@ -126,13 +127,18 @@ async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
     type: 'purchase',
     id: purchase.id,
   });
-  if (outcome.result !== 'posted') throw new Error(`the credit of a purchase was ${outcome.result}`);
+  if (outcome.result !== 'posted' || outcome.transferId === null)
+    throw new Error(`the credit of a purchase was ${outcome.result}`);
   const completed = await move(tx, purchase, 'completed', {});
   await note(tx, purchase.id, {
     actor,
     what: 'purchase_completed',
     chargeId: charge.id,
-    detail: { from: purchase.state, transfer_id: outcome.transferId, credits: Number(purchase.credits) },
+    detail: {
+      from: purchase.state,
+      transfer_id: toWire('transfer', outcome.transferId),
+      credits: Number(purchase.credits),
+    },
   });
   return { applied: 'credited', purchase: completed };
 }
@@ -208,7 +214,12 @@ async function review(
   actor: Actor,
 ): Promise<Outcome> {
   if (attempt.state === 'successful') {
-    const detail = { refunded_amount: Number(charge.refundedAmount), amount: Number(charge.amount) };
+    const detail = {
+      amount: Number(charge.amount),
+      refunded_amount: Number(charge.refundedAmount),
+      voided: charge.voided,
+      disputed: charge.hasOpenDispute,
+    };
     return differAfterCredit(tx, purchase, charge, reason, detail, actor);
   }
   if (attempt.state === 'review') return { applied: 'unchanged', purchase };

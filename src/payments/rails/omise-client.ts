@@ -53,7 +53,7 @@ interface Guard extends Trace {
 
 const current = new AsyncLocalStorage<Guard>();
 
-export class DeadlinePassed extends Error {
+class DeadlinePassed extends Error {
   readonly code = 'DEADLINE';
 }
 

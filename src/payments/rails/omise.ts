@@ -36,6 +36,7 @@ const NEVER_CONNECTED = new Set([
   'EAI_AGAIN',
   'EHOSTUNREACH',
   'ENETUNREACH',
+  'EPROTO', // the TLS handshake failed
 ]);
 
 /** Omise: PromptPay, cards and the methods that lead to another page. */

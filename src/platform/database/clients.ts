@@ -30,6 +30,10 @@ export interface DatabaseOptions {
 const DEFAULT_PORT = 5432;
 const CONNECT_TIMEOUT_S = 5;
 const CLOSE_TIMEOUT_S = 5;
+/** The driver would wait up to 20 s between attempts, and requests with it, long after the server is back. */
+const RECONNECT_WITHIN_S = 1;
+/** Longer than the server lets any statement take. Who is gone without a word (failover, firewall) is not waited for. */
+const ANSWER_WITHIN_S = 10;
 const IDLE_CLOSE_S = 300; // idle connections go away, but not between two requests
 const MAX_LIFETIME_S = 3600; // so that a failover or a changed password is noticed within the hour
 
@@ -76,14 +80,15 @@ async function limitsOf(options: DatabaseOptions): Promise<Record<string, number
 export const openClient = (
   options: Omit<DatabaseOptions, 'pool'>,
   limits: Record<string, number> = sessionLimits,
-): Sql => connect(options, 1, 'task', limits, { idle_timeout: 0, max_lifetime: 0 }) as Sql;
+): Sql => connect(options, 1, 'task', limits, { idle_timeout: 0, max_lifetime: 0, answer_timeout: 0 }) as Sql;
 
 function connect(
   options: Omit<DatabaseOptions, 'pool'>,
   max: number,
   name: string,
   limits: Record<string, number>,
-  lives = { idle_timeout: IDLE_CLOSE_S, max_lifetime: MAX_LIFETIME_S },
+  // `answer_timeout` is our patch's.
+  lives = { idle_timeout: IDLE_CLOSE_S, max_lifetime: MAX_LIFETIME_S, answer_timeout: ANSWER_WITHIN_S },
 ) {
   const url = new URL(options.url);
   // TLS is decided here, from the host, and not by a parameter that somebody pasted into the URL.
@@ -94,6 +99,7 @@ function connect(
     ssl: tlsFor(url.hostname, options),
     connect_timeout: CONNECT_TIMEOUT_S,
     ...lives,
+    backoff: (failures: number) => Math.min(2 ** failures / 20, RECONNECT_WITHIN_S) * (0.5 + Math.random() / 2),
     onnotice: () => {},
     types: { bigint: postgres.BigInt },
     connection: {

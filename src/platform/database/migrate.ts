@@ -50,7 +50,9 @@ export interface Release {
 }
 const present: Release = { root: ROOT, version: VERSION };
 
-export class SchemaFault extends Error {}
+export class SchemaFault extends Error {
+  override readonly name = 'SchemaFault';
+}
 
 /** Applies what is missing, as the owner role; resolves to the names applied. Waits for another migrator. */
 export async function migrate(

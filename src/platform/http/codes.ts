@@ -65,7 +65,6 @@ export const codes = {
   price_changed: [409, 'The cost is not what you expected', 'Read the workflow, and accept its cost or the new price.'],
   service_inactive: [409, 'The service is not offered at present', 'Choose another service, or ask the operator.'],
   too_many_pending: [409, 'Too many unpaid purchases are open', 'Pay or cancel one first.'],
-  reference_conflict: [409, 'The same cause was booked with another amount', 'Use a new reference for a new cause.'],
   run_finished: [409, 'The run has ended', 'Nothing more can be reported on it or done to it.'],
   attempt_superseded: [409, 'A newer attempt of this run exists', 'Stop working on this attempt; its token is void.'],
   part_conflict: [409, 'This part was reported with other content', 'Give each part its own number.'],
@@ -103,7 +102,6 @@ export const codes = {
     'The address may not be called',
     'Use a public https address, or have the operator allow the private one.',
   ],
-  amount_out_of_range: [422, 'The amount is out of range', 'Stay within the limits told in `detail`.'],
   // 429, 431
   rate_limited: [429, 'Too many requests', 'Wait as `Retry-After` says.'],
   headers_too_large: [431, 'The headers are too large', 'Send less in the headers.'],

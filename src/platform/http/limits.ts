@@ -24,7 +24,7 @@ export interface Limiter {
 /** In memory, per replica: protection against floods, not an accounting. */
 export async function limiter(app: FastifyInstance, limits: Limits): Promise<Limiter> {
   await app.register(rateLimit, { global: false });
-  const byAddress = (request: FastifyRequest) => normalizeIP(request.ip);
+  const byAddress = (request: FastifyRequest) => normalizeIP(withoutPort(request.ip));
   const byCaller = (request: FastifyRequest) => request.caller?.accountId ?? byAddress(request);
   const checks: Record<RateClass, Check> = {
     auth: check(app, 'auth', limits.auth, byAddress),
@@ -37,6 +37,9 @@ export async function limiter(app: FastifyInstance, limits: Limits): Promise<Lim
     countRefusal: check(app, 'refused', limits.auth * 10, byAddress),
   };
 }
+
+/** Some proxies (Azure's) write the client's port behind its address: each connection would be a client of its own. */
+const withoutPort = (ip: string) => /^(?:\[(.+)\]|([\d.]+))(?::\d+)?$/.exec(ip)?.slice(1).find(Boolean) ?? ip;
 
 /** A limit of its own beside the route's class, such as log-ins per e-mail address. */
 export function check(

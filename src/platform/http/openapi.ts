@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
 import swagger from '@fastify/swagger';
 import scalar from '@scalar/fastify-api-reference';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -27,9 +28,52 @@ export async function describeApi(app: App, about: { title: string; publicUrl: s
       },
     },
     transform: describeRoute,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: (input) => tidy(jsonSchemaTransformObject(input) as Document) as never,
   });
 }
+
+interface Reply {
+  description?: string;
+  content?: Record<string, unknown>;
+}
+interface Document {
+  paths: Record<string, Record<string, { responses?: Record<string, Reply> }>>;
+  components: { schemas: Record<string, unknown> };
+}
+
+/** Refusals are problem documents; every reply says in words what it is; references and schemas fit each other. */
+function tidy(described: Document): Document {
+  const document = withoutLooseEnds(described);
+  for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
+    for (const [status, reply] of Object.entries(operation.responses ?? {})) {
+      if (reply.description === 'Default Response') reply.description = meaningOf(status);
+      const [schema] = Object.values(reply.content ?? {});
+      if (/^[45]/.test(status) && isProblem(schema)) reply.content = { 'application/problem+json': schema };
+    }
+  }
+  const { schemas } = document.components;
+  for (let isDone = false; !isDone; ) {
+    const text = JSON.stringify(document);
+    const idle = Object.keys(schemas).filter((name) => !text.includes(`"#/components/schemas/${name}"`));
+    for (const name of idle) delete schemas[name];
+    isDone = idle.length === 0;
+  }
+  return document;
+}
+
+/** Of a recursive schema (any JSON) the generator leaves a reference to nothing. */
+const withoutLooseEnds = (document: Document): Document =>
+  JSON.parse(JSON.stringify(document), (_key, value) => {
+    const [, name] = /^#\/components\/schemas\/(.+)$/.exec(value?.$ref ?? '') ?? [];
+    return name !== undefined && !(name in document.components.schemas) ? { description: 'any JSON' } : value;
+  });
+
+const isProblem = (content: unknown) => JSON.stringify(content ?? null).includes('"#/components/schemas/Problem"');
+
+const meaningOf = (status: string) =>
+  ({ '4XX': 'Refused; `code` says why', '5XX': 'Not possible now; `Retry-After` says when to try again' })[status] ??
+  STATUS_CODES[status] ??
+  status;
 
 /** Adds what the route's declarations say: who may call it, and what a repeat means. */
 const describeRoute: typeof jsonSchemaTransform = (input) => {
@@ -39,8 +83,8 @@ const describeRoute: typeof jsonSchemaTransform = (input) => {
       ? (input as { route: { config?: { access?: string; idempotency?: string } } }).route.config
       : undefined;
   const described: Record<string, unknown> = { ...schema };
-  if (config?.access && config.access !== 'anyone' && config.access !== 'signed')
-    described['security'] = [{ bearer: [] }];
+  const isOpen = config?.access === undefined || config.access === 'anyone' || config.access === 'signed';
+  described['security'] = isOpen ? [] : [{ bearer: [] }];
   if (config?.idempotency === 'required' || config?.idempotency === 'accepted') {
     described['headers'] = {
       type: 'object',
