@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const slow = ['test/slow/**'];
@@ -7,6 +8,7 @@ export default defineConfig({
     // One PostgreSQL for all projects; each test file works on a clone of its migrated template.
     globalSetup: ['test/harness/global-setup.ts'],
     pool: 'forks',
+    maxWorkers: 2 * availableParallelism(), // they mostly wait: for the database, for each other's processes, for time
     testTimeout: 20_000,
     hookTimeout: 60_000,
     projects: [

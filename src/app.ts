@@ -36,6 +36,7 @@ import { createMetrics } from './platform/metrics.ts';
 import { operationsRoutes } from './platform/operations.ts';
 import { createVault } from './platform/secrets.ts';
 import {
+  createRunCommitter,
   dispatcher,
   executorRoutes,
   rememberDefinitions,
@@ -105,8 +106,9 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   };
 
   const definitions = rememberDefinitions(db);
+  const commits = createRunCommitter(sql, { pool: config.DATABASE_POOL, metrics, log });
   const wakeDispatcher = () => crew.wake('dispatch');
-  const workflows: WorkflowsDeps = { db, sql, vault, cursors, definitions, feed, metrics, wakeDispatcher };
+  const workflows: WorkflowsDeps = { db, commits, vault, cursors, definitions, feed, metrics, wakeDispatcher };
 
   const server = async (title: string) => {
     const app = await createServer({

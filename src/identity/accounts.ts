@@ -1,8 +1,10 @@
 import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
 import { audit } from '../platform/audit-log.ts';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { sqlState } from '../platform/http/failures.ts';
 import { Problem } from '../platform/http/problem.ts';
+import { head, headOut } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
 import { hashToken, newToken } from '../platform/secrets.ts';
 import { checkNewPassword, hashPassword, needsRehash, verifyPassword } from './passwords.ts';
@@ -10,6 +12,19 @@ import { endSessions, lockAccount } from './sessions.ts';
 import { type Account, accounts, passwordResets } from './tables.ts';
 
 const RESET_TTL_HOURS = 24;
+
+export const Email = z.email('must be an e-mail address').max(254);
+export const Password = z.string().max(1024); // its own rules are told by `checkNewPassword`
+
+export const AccountOut = z
+  .object({ ...headOut('account'), email: z.string().nullable(), role: z.enum(['user', 'merchant', 'operator']) })
+  .meta({ id: 'Account' });
+
+export const renderAccount = (account: Account): z.infer<typeof AccountOut> => ({
+  ...head('account', account),
+  email: account.email,
+  role: account.role,
+});
 
 /** Opens an account. 409 `email_taken`; 422 for a password that will not do. */
 export async function register(

@@ -4,9 +4,8 @@ import type { Command } from 'commander';
 import { audit } from '../platform/audit-log.ts';
 import type { WithInstallation } from '../platform/commands.ts';
 import { toWire } from '../platform/ids.ts';
-import { findByEmail, offerReset, register } from './accounts.ts';
+import { Email, findByEmail, offerReset, register } from './accounts.ts';
 import { isInForce, revokeKey, rotateKeys } from './keys.ts';
-import { Email } from './routes.ts';
 
 /** `operator`, `keys`: what must be possible before anybody can log in. */
 export function identityCommands(program: Command, withInstallation: WithInstallation): void {

@@ -7,8 +7,8 @@ import { listOf, pageQuery } from '../platform/http/lists.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { answers, headOut, idParam, line, timeOrNull, timeOut } from '../platform/http/wire.ts';
-import { changeAccount, findAccount, offerReset } from './accounts.ts';
-import { type IdentityDeps, renderAccount } from './routes.ts';
+import { changeAccount, findAccount, offerReset, renderAccount } from './accounts.ts';
+import type { IdentityDeps } from './routes.ts';
 import { type Account, accounts } from './tables.ts';
 
 const Role = z.enum(['user', 'merchant', 'operator']);

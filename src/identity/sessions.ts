@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { and, eq, isNull, lt, sql } from 'drizzle-orm';
+import { z } from 'zod';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import type { Worker } from '../platform/delivery/worker.ts';
 import { Problem } from '../platform/http/problem.ts';
@@ -14,6 +15,24 @@ export interface Session {
   refreshToken: string;
   expiresInS: number;
 }
+
+export const SessionOut = z
+  .object({
+    object: z.literal('session'),
+    access_token: z.string(),
+    token_type: z.literal('Bearer'),
+    expires_in: z.int().describe('seconds'),
+    refresh_token: z.string().describe('good for one use'),
+  })
+  .meta({ id: 'Session' });
+
+export const renderSession = (session: Session): z.infer<typeof SessionOut> => ({
+  object: 'session',
+  access_token: session.accessToken,
+  token_type: 'Bearer',
+  expires_in: session.expiresInS,
+  refresh_token: session.refreshToken,
+});
 
 export interface SessionPolicy {
   tokens: Tokens;

@@ -3,7 +3,7 @@ import { createAlarm } from '../platform/audit-log.ts';
 import type { WithInstallation } from '../platform/commands.ts';
 import { createLog } from '../platform/log.ts';
 import { createMetrics } from '../platform/metrics.ts';
-import { renderDifference } from './operator-routes.ts';
+import { renderDifference } from './differences.ts';
 import { omiseRail } from './rails/configured.ts';
 import { reconcile } from './reconcile/report.ts';
 

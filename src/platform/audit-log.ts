@@ -54,6 +54,8 @@ export function createAlarm(db: Db, log: Log, metrics: Metrics): Alarm {
 
 const SEALED_EVERY_MS = 60_000;
 const SEALED_AT_ONCE = 5_000;
+/** The first seal is over everything: numbers begin at 1, but who puts a row in may choose. */
+const BEFORE_ALL = sql`(-9223372036854775808)::bigint`;
 
 /**
  * Chains the audit log: each seal holds the hash over the former seal's and all rows since. Done by one replica at a
@@ -75,7 +77,7 @@ export const auditSealer = (db: Db): Worker => ({
           select r.xid, r.seq, platform.audit_text(r) as line
           from platform.audit_log r
           where r.xid < platform.event_horizon()
-            and (r.xid, r.seq) > (coalesce((select until_xid from last), '0'::xid8), coalesce((select until_seq from last), 0))
+            and (r.xid, r.seq) > (coalesce((select until_xid from last), '0'::xid8), coalesce((select until_seq from last), ${BEFORE_ALL}))
           order by r.xid, r.seq limit ${SEALED_AT_ONCE}
         )
         insert into platform.audit_seals (id, until_xid, until_seq, rows, previous, hash)
@@ -97,7 +99,7 @@ export async function brokenSeals(db: Db): Promise<string[]> {
     with seals as (
       select id, until_xid, until_seq, rows, previous, hash,
         lag(hash, 1, '\\x'::bytea) over (order by id) as expected_previous,
-        lag(until_xid, 1, '0'::xid8) over (order by id) as from_xid, lag(until_seq, 1, 0) over (order by id) as from_seq
+        lag(until_xid, 1, '0'::xid8) over (order by id) as from_xid, lag(until_seq, 1, ${BEFORE_ALL}) over (order by id) as from_seq
       from platform.audit_seals
     )
     select s.id::text as id from seals s left join lateral (

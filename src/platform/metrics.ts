@@ -38,6 +38,12 @@ export function createMetrics() {
       labelNames: ['state'],
       registers,
     }),
+    commitSize: new Histogram({
+      name: 'farebox_commit_size',
+      help: 'Starts of runs that shared a commit',
+      buckets: [1, 2, 4, 8, 16, 32, 64],
+      registers,
+    }),
     dispatches: new Counter({
       name: 'farebox_dispatches_total',
       help: 'Calls to executors, by outcome',

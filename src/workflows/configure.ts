@@ -1,11 +1,33 @@
 import { and, desc, eq, isNull, sql } from 'drizzle-orm';
+import { z } from 'zod';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { Problem } from '../platform/http/problem.ts';
-import { newId } from '../platform/ids.ts';
+import { amount, amountOut, head, headOut, idOut, JsonObject } from '../platform/http/wire.ts';
+import { newId, toWire } from '../platform/ids.ts';
 import { findService, type Service } from './services.ts';
 import { workflows } from './tables.ts';
 
 export type Workflow = typeof workflows.$inferSelect;
+
+export const WorkflowOut = z
+  .object({
+    ...headOut('workflow'),
+    service_id: idOut('service'),
+    name: z.string(),
+    credit_cost: amountOut.describe('what a run costs, as agreed'),
+    price_version: z.int(),
+    input_defaults: JsonObject,
+  })
+  .meta({ id: 'Workflow' });
+
+export const renderWorkflow = (workflow: Workflow): z.infer<typeof WorkflowOut> => ({
+  ...head('workflow', workflow),
+  service_id: toWire('service', workflow.serviceId),
+  name: workflow.name,
+  credit_cost: amount(workflow.creditCost),
+  price_version: workflow.priceVersion,
+  input_defaults: workflow.inputDefaults as Record<string, unknown>,
+});
 
 const MAX_WORKFLOWS = 1000;
 

@@ -45,6 +45,7 @@ const NOBODY = '00000000-0000-0000-0000-000000000000';
 
 interface Leased {
   run: Run;
+  workflowName: string;
   /** Its account's place in the turn. */
   n: number;
   /** Until the deadline, by the database's clock. */
@@ -131,27 +132,34 @@ async function lease(db: Db, service: Service, after: string, room: number): Pro
       service.maxAttempts,
     ]);
     if (picked.length === 0) return [];
+    // All that the call needs is read here: once the lease is taken, a database that is away costs no attempt.
     const rows = await tx
-      .select()
+      .select({ run: runs, workflowName: sql<string>`coalesce(${workflows.name}, '')` })
       .from(runs)
+      .leftJoin(workflows, eq(workflows.id, runs.workflowId))
       .where(
         inArray(
           runs.id,
           picked.map(({ id }) => id),
         ),
       );
-    await tell(tx, rows, 'run_dispatched');
-    return picked.flatMap((pick) => rows.filter((run) => run.id === pick.id).map((run) => ({ ...pick, run })));
+    await tell(
+      tx,
+      rows.map(({ run }) => run),
+      'run_dispatched',
+    );
+    return picked.flatMap((pick) => rows.filter(({ run }) => run.id === pick.id).map((row) => ({ ...pick, ...row })));
   });
 }
 
-async function dispatch(deps: DispatchDeps, service: Service, { run, leftMs }: Leased): Promise<void> {
+async function dispatch(deps: DispatchDeps, service: Service, leased: Leased): Promise<void> {
   const { db, metrics, feed } = deps;
+  const { run, leftMs } = leased;
   feed.wake();
   const verdict = await callExecutor(deps.egress, {
     url: service.endpoint,
     runId: toWire('run', run.id),
-    body: JSON.stringify(await describe(deps, service, run, leftMs)),
+    body: JSON.stringify(describe(deps, service, leased)),
     secrets: signingSecretsOf(deps.vault, service),
     timeoutMs: Math.max(1, Math.floor(Math.min(service.timeoutMs, leftMs))),
   });
@@ -227,11 +235,7 @@ async function postpone(tx: Tx, run: Run, change: Partial<Run>, ms: number): Pro
 }
 
 /** The body of the call: everything an executor needs, and nothing about the customer but the workflow's name. */
-async function describe(deps: DispatchDeps, service: Service, run: Run, leftMs: number) {
-  const [workflow] = await deps.db
-    .select({ name: workflows.name })
-    .from(workflows)
-    .where(eq(workflows.id, run.workflowId));
+function describe(deps: DispatchDeps, service: Service, { run, workflowName, leftMs }: Leased) {
   const runId = toWire('run', run.id);
   const expiresAt = new Date(Date.now() + leftMs + CALLBACK_GRACE_MS); // by the clock that will judge it
   return {
@@ -241,7 +245,7 @@ async function describe(deps: DispatchDeps, service: Service, run: Run, leftMs: 
       run_id: runId,
       attempt: run.attempt,
       service: { id: toWire('service', service.id), name: service.name },
-      workflow: { id: toWire('workflow', run.workflowId), name: workflow?.name ?? '' },
+      workflow: { id: toWire('workflow', run.workflowId), name: workflowName },
       input: run.input,
       deadline: run.deadlineAt.toISOString(),
       callback_url: `${deps.publicUrl}/v1/executor/runs/${runId}`,

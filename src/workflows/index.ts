@@ -4,3 +4,4 @@ export { executorRoutes } from './executor-routes.ts';
 export { runExpirer } from './expire.ts';
 export { workflowsOperatorRoutes } from './operator-routes.ts';
 export { type WorkflowsDeps, workflowsRoutes } from './routes.ts';
+export { createRunCommitter } from './start-run.ts';

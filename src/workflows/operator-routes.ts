@@ -10,7 +10,7 @@ import type { App } from '../platform/http/server.ts';
 import { amountIn, answers, idOut, idParam, line } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
 import { compileSchema } from './definitions.ts';
-import { renderService, ServiceOut, type WorkflowsDeps } from './routes.ts';
+import type { WorkflowsDeps } from './routes.ts';
 import { RunOut, renderRun } from './runs.ts';
 import {
   changeService,
@@ -18,9 +18,11 @@ import {
   findService,
   holdService,
   listServices,
+  renderService,
   repriceWorkflows,
   rotateSecret,
   type Service,
+  ServiceOut,
   type ServiceTerms,
 } from './services.ts';
 import { runs } from './tables.ts';

@@ -1,12 +1,36 @@
 import { randomBytes } from 'node:crypto';
 import { and, desc, eq, sql } from 'drizzle-orm';
+import { z } from 'zod';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { events } from '../platform/database/tables.ts';
+import { amount, amountOut, head, headOut, JsonObject } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
 import { services, workflows } from './tables.ts';
 
 export type Service = typeof services.$inferSelect;
+
+export const ServiceOut = z
+  .object({
+    ...headOut('service'),
+    name: z.string(),
+    description: z.string(),
+    credit_cost: amountOut,
+    price_version: z.int(),
+    input_schema: JsonObject,
+    active: z.boolean(),
+  })
+  .meta({ id: 'Service' });
+
+export const renderService = (service: Service): z.infer<typeof ServiceOut> => ({
+  ...head('service', service),
+  name: service.name,
+  description: service.description,
+  credit_cost: amount(service.creditCost),
+  price_version: service.priceVersion,
+  input_schema: service.inputSchema as Record<string, unknown>,
+  active: service.active,
+});
 
 /** What an operator says of a service; the rest is ours. */
 export interface ServiceTerms {

@@ -2,11 +2,14 @@ import { readFileSync } from 'node:fs';
 import type { Balances } from '../credits/index.ts';
 import { payWith } from '../payments/index.ts';
 import type { Db, Sql } from '../platform/database/clients.ts';
+import { createGroupCommitter, type GroupCommitter, type Order } from '../platform/database/group-committer.ts';
 import { runHot, type Statement } from '../platform/database/statement.ts';
 import { sqlState } from '../platform/http/failures.ts';
 import { Problem } from '../platform/http/problem.ts';
 import { amount } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
+import type { Log } from '../platform/log.ts';
+import type { Metrics } from '../platform/metrics.ts';
 import type { Definitions } from './definitions.ts';
 import { type AcceptedRun, acceptedBefore, isKeyTaken } from './runs.ts';
 
@@ -51,29 +54,78 @@ interface Answer {
   deadlineAt: Date;
 }
 
-/** The hot statement, as it stands in start-run.sql. */
-const startRunStatement: Statement<
-  [string, string, string, string, Buffer, string, bigint | null, number, number, boolean],
-  Answer
-> = {
-  text: readFileSync(new URL('./start-run.sql', import.meta.url), 'utf8'),
-  parse: ([row]) => ({
-    verdict: row?.['verdict'] as Verdict,
-    spend: row?.['result'] as Answer['spend'],
-    knownRun: row?.['known_run'] as string | null,
-    cost: row?.['credit_cost'] as bigint | null,
-    balance: {
-      available: (row?.['available'] as bigint | null) ?? 0n,
-      held: (row?.['held'] as bigint | null) ?? 0n,
-      debt: (row?.['debt'] as bigint | null) ?? 0n,
-    },
-    serviceId: row?.['service_id'] as string,
-    priceVersion: row?.['price_version'] as number,
-    input: row?.['input'],
-    createdAt: row?.['created_at'] as Date,
-    deadlineAt: row?.['deadline_at'] as Date,
-  }),
+const sqlFile = (name: string) => readFileSync(new URL(name, import.meta.url), 'utf8');
+
+/** The parameters of start-run.sql, in their order. */
+type Row = [
+  accountId: string,
+  runId: string,
+  workflowId: string,
+  key: string,
+  requestHash: Buffer,
+  input: string,
+  expectedCost: bigint | null,
+  serviceVersion: number,
+  workflowVersion: number,
+  fits: boolean,
+];
+
+const one: Statement<Row, Answer> = { text: sqlFile('./start-run.sql'), parse: ([row]) => answerOf(row ?? {}) };
+
+const many: Statement<(readonly unknown[])[], (Answer | 'busy')[]> = {
+  text: sqlFile('./start-runs.sql'),
+  parse: (rows) => rows.map((row) => (row['result'] === 'busy' ? 'busy' : answerOf(row))),
 };
+
+const answerOf = (row: Record<string, unknown>): Answer => ({
+  verdict: row['verdict'] as Verdict,
+  spend: row['result'] as Answer['spend'],
+  knownRun: row['known_run'] as string | null,
+  cost: row['credit_cost'] as bigint | null,
+  balance: {
+    available: (row['available'] as bigint | null) ?? 0n,
+    held: (row['held'] as bigint | null) ?? 0n,
+    debt: (row['debt'] as bigint | null) ?? 0n,
+  },
+  serviceId: row['service_id'] as string,
+  priceVersion: row['price_version'] as number,
+  input: row['input'],
+  createdAt: row['created_at'] as Date,
+  deadlineAt: row['deadline_at'] as Date,
+});
+
+/** An array for each parameter. (The driver takes an array of bigints or booleans for a single one.) */
+const columnsOf = (rows: readonly Row[]) => [
+  rows.map(([accountId]) => accountId),
+  rows.map(([, runId]) => runId),
+  rows.map(([, , workflowId]) => workflowId),
+  rows.map(([, , , key]) => key),
+  rows.map(([, , , , requestHash]) => requestHash.toString('hex')),
+  rows.map(([, , , , , input]) => input),
+  rows.map(([, , , , , , expectedCost]) => expectedCost?.toString() ?? null),
+  rows.map(([, , , , , , , serviceVersion]) => serviceVersion),
+  rows.map(([, , , , , , , , workflowVersion]) => workflowVersion),
+  rows.map(([, , , , , , , , , fits]) => Number(fits)),
+];
+
+interface Start extends Order {
+  row: Row;
+}
+export type RunCommitter = GroupCommitter<Start, Answer>;
+
+/** Starts of runs, many to a commit; those of one account in the order of their arrival. */
+export const createRunCommitter = (sql: Sql, about: { pool: number; metrics: Metrics; log: Log }): RunCommitter =>
+  createGroupCommitter<Start, Answer>({
+    one: ({ row }) => runHot(sql, one, row),
+    many: (starts) => runHot(sql, many, columnsOf(starts.map(({ row }) => row))),
+    groups: GROUPS,
+    alone: Math.max(1, Math.floor((about.pool - GROUPS) / 2)), // reads find a connection, too
+    observe: (size) => about.metrics.commitSize.observe(size),
+    regroup: (fault) => about.log.warn({ err: fault }, 'a group of runs was refused; they go one by one'),
+  });
+
+/** While one waits for the disk, the other works. */
+const GROUPS = 2;
 
 const NO_VERSION = 0; // versions begin at 1
 
@@ -82,7 +134,7 @@ const RETRIES = 3;
 
 /** Deducts and starts, or refuses and leaves everything as it was. The same key always leads to the same run. */
 export async function startRun(
-  deps: { sql: Sql; db: Db; definitions: Definitions },
+  deps: { commits: RunCommitter; db: Db; definitions: Definitions },
   order: RunOrder,
 ): Promise<Accepted> {
   for (let tries = 0; ; tries += 1) {
@@ -93,14 +145,14 @@ export async function startRun(
 }
 
 async function attempt(
-  { sql, db, definitions }: { sql: Sql; db: Db; definitions: Definitions },
+  { commits, db, definitions }: { commits: RunCommitter; db: Db; definitions: Definitions },
   order: RunOrder,
 ): Promise<Accepted | 'again'> {
   const definition = await definitions.find(order.workflowId);
   const input = { ...definition?.inputDefaults, ...order.input };
   const errors = definition?.check(input) ?? [];
   const runId = newId();
-  const answer = await runHot(sql, startRunStatement, [
+  const row: Row = [
     order.accountId,
     runId,
     order.workflowId,
@@ -111,7 +163,8 @@ async function attempt(
     definition?.serviceVersion ?? NO_VERSION,
     definition?.workflowVersion ?? NO_VERSION,
     errors.length === 0,
-  ]).catch((fault) => {
+  ];
+  const answer = await commits.commit({ lane: order.accountId, key: order.key, row }).catch((fault) => {
     if (sqlState(fault)?.constraint === 'runs_key') return 'again' as const;
     throw fault;
   });

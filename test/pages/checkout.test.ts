@@ -14,6 +14,7 @@ const path = 'path' in chromium ? chromium.path : '';
 
 describe.skipIf(path === '')(
   `the checkout page in a browser${'why' in chromium ? ` (skipped: ${chromium.why})` : ''}`,
+  { timeout: 60_000 }, // a browser beside other tests on two cores
   () => {
     let farebox: TestFarebox;
     let browser: Browser;

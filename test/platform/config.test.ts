@@ -2,7 +2,8 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { ConfigFault, exampleEnvironment, readConfig, settings, settingsTable } from '../../src/platform/config.ts';
+import { ConfigFault, exampleEnvironment, readConfig, settingsTable } from '../../src/platform/config.ts';
+import { settings } from '../../src/platform/settings.ts';
 
 const key = (fill: number) => Buffer.alloc(32, fill).toString('base64');
 

@@ -1,10 +1,10 @@
 import { eq } from 'drizzle-orm';
 import { Problem, retryLater } from '../../platform/http/problem.ts';
 import { charges, purchases } from '../tables.ts';
-import { move } from './apply.ts';
 import { liveAttempt } from './charge.ts';
 import { type ConvergeDeps, converge, settleCharge } from './converge.ts';
 import { note, type Purchase } from './history.ts';
+import { move } from './move.ts';
 
 /**
  * Cancels an unpaid purchase. What the provider could still be paid for is ended there first; whether it was paid a

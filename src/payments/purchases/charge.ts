@@ -5,9 +5,10 @@ import { retryLater } from '../../platform/http/problem.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { ChargeMethod } from '../rails/rail.ts';
 import { type ChargeState, charges, purchases } from '../tables.ts';
-import { type Attempt, applyCharge, endPurchase } from './apply.ts';
+import { type Attempt, applyCharge } from './apply.ts';
 import { type ConvergeDeps, tellOutcome } from './converge.ts';
 import { type Actor, note, type Purchase } from './history.ts';
+import { endPurchase } from './move.ts';
 
 /**
  * An attempt to pay: its intent is committed, then the provider is asked, then its answer is written down. What was

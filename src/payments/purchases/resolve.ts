@@ -1,10 +1,11 @@
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
 import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { Problem } from '../../platform/http/problem.ts';
+import { closeDifferences } from '../differences.ts';
 import { claims, differences, purchases } from '../tables.ts';
-import { move } from './apply.ts';
 import { note, type Purchase } from './history.ts';
+import { move } from './move.ts';
 
 /** Ends the review of a purchase by an operator's decision: its credits are granted whole, or it has failed. */
 export async function resolveReview(
@@ -38,14 +39,4 @@ export async function resolveReview(
   });
   if (outcome.result !== 'posted') throw new Error(`the credit of a purchase was ${outcome.result}`);
   return move(tx, purchase, 'completed', {});
-}
-
-/** Marks differences as dealt with; resolves to how many were open. */
-export async function closeDifferences(tx: Tx, which: ReturnType<typeof eq> | ReturnType<typeof and>): Promise<number> {
-  const closed = await tx
-    .update(differences)
-    .set({ resolvedAt: sql`now()` })
-    .where(and(which, isNull(differences.resolvedAt)))
-    .returning({ kind: differences.kind });
-  return closed.length;
 }

@@ -2,10 +2,12 @@ import { and, asc, eq, getTableColumns, inArray, lt, notExists, sql } from 'driz
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
-import { type Attempt, differ, move } from '../purchases/apply.ts';
+import { differ } from '../differences.ts';
+import type { Attempt } from '../purchases/apply.ts';
 import { LIVE, liveAttempt } from '../purchases/charge.ts';
 import { type ConvergeDeps, converge } from '../purchases/converge.ts';
 import { note } from '../purchases/history.ts';
+import { move } from '../purchases/move.ts';
 import { recover } from '../purchases/recover.ts';
 import { charges, purchases } from '../tables.ts';
 

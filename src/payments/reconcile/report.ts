@@ -1,7 +1,7 @@
 import { and, asc, eq, getTableColumns, gte, inArray, isNull, or, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
-import { differ } from '../purchases/apply.ts';
+import { differ } from '../differences.ts';
 import { type ConvergeDeps, settleCharge } from '../purchases/converge.ts';
 import type { Charge, Unreadable } from '../rails/rail.ts';
 import { charges, claims, differences, webhookInbox } from '../tables.ts';

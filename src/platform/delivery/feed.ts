@@ -36,8 +36,6 @@ export interface Feed {
 const STREAMS_PER_ACCOUNT = 20;
 const POLL_MS = 500;
 const COALESCE_MS = 20; // several commits in a row cost one query
-/** Events carry the time of their transaction's start, and no transaction lives longer than its time-out. */
-const OLDEST_NEW_EVENT_S = 600;
 /** Failed readings, about a minute: then the streams end, and readers come back with their cursors. */
 const GIVE_UP_AFTER = 6;
 const SLACK_MS = 60_000; // clocks of run rows and events are the database's; this covers a subject's first event
@@ -47,7 +45,10 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
   const stopping = new AbortController();
   let horizon: string | null = null;
   let running = false;
+  let reading = Promise.resolve();
   let bell = new AbortController();
+
+  const everybody = () => [...followers.values()].flatMap((set) => [...set]);
 
   const poll = async () => {
     running = true;
@@ -59,13 +60,13 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
       bell = new AbortController();
       if (stopping.signal.aborted) return;
       try {
-        await deliver();
+        reading = deliver();
+        await reading;
         failures = 0;
       } catch (fault) {
         failures += 1;
         deps.log.warn({ err: fault, failures }, 'the event feed could not read');
-        if (failures === GIVE_UP_AFTER)
-          for (const follower of [...followers.values()].flatMap((set) => [...set])) follower.end();
+        if (failures === GIVE_UP_AFTER) for (const follower of everybody()) follower.end();
       }
     }
     running = false;
@@ -73,8 +74,9 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
   };
 
   const deliver = async () => {
-    if (horizon === null) return;
-    const { next, news, ageS } = await readNews(sql, horizon, [...followers.keys()]);
+    if (horizon === null || followers.size === 0) return;
+    const since = new Date(Math.min(...everybody().map((follower) => follower.since.getTime())));
+    const { next, news, ageS } = await readNews(sql, horizon, [...followers.keys()], since);
     deps.metrics.eventHorizonAge.set(ageS);
     horizon = next;
     for (const [subjectId, events] of Map.groupBy(news, (event) => event.subjectId)) {
@@ -103,19 +105,22 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
     },
     async *follow(subjectId, since, afterSeq, signal) {
       const end = AbortSignal.any([signal, stopping.signal]);
-      const follower = new Follower();
+      if (end.aborted) return; // a signal tells it only once
+      const follower = new Follower(withSlack(since));
       const own = followers.get(subjectId) ?? new Set();
       followers.set(subjectId, own.add(follower));
       deps.metrics.streams.inc();
       const close = () => follower.end();
       end.addEventListener('abort', close);
       try {
+        // A reading that is on its way without this subject may yet take the horizon past its events.
+        await reading.catch(() => {});
         // From here on nothing is missed: what commits later is at or beyond this horizon, what committed before is read now.
         const start = await readHorizon(sql);
         horizon ??= start;
         if (!running) void poll();
         let last = afterSeq;
-        let batch: FeedEvent[] | undefined = await readPast(sql, subjectId, withSlack(since), last);
+        let batch: FeedEvent[] | undefined = await readPast(sql, subjectId, follower.since, last);
         while (batch) {
           const fresh = batch.filter((event) => event.seq > last);
           last = fresh.at(-1)?.seq ?? last;
@@ -137,6 +142,12 @@ class Follower {
   private waiting: FeedEvent[] = [];
   private wanted: ((events: FeedEvent[] | undefined) => void) | undefined;
   private ended = false;
+  /** No event of the subject is older. */
+  readonly since: Date;
+
+  constructor(since: Date) {
+    this.since = since;
+  }
 
   push(events: FeedEvent[]) {
     this.waiting.push(...events);
@@ -165,8 +176,11 @@ async function readHorizon(sql: Sql): Promise<string> {
   return row.horizon;
 }
 
-/** Within one subject the order is by `seq`: whoever appends holds the subject's row, so numbers follow commits. */
-async function readNews(sql: Sql, from: string, subjects: string[]) {
+/**
+ * Within one subject the order is by `seq`: whoever appends holds the subject's row, so numbers follow commits. The age
+ * of the subjects spares the partitions before them; that of the events tells nothing, they may have been held back long.
+ */
+async function readNews(sql: Sql, from: string, subjects: string[], since: Date) {
   const rows = await sql<
     {
       horizon: string;
@@ -187,7 +201,7 @@ async function readNews(sql: Sql, from: string, subjects: string[]) {
     from now_running r left join platform.events e
       on e.xid >= ${from}::text::xid8 and e.xid < r.horizon
       and e.subject_id = any(${subjects}::uuid[])
-      and e.created_at > now() - make_interval(secs => ${OLDEST_NEW_EVENT_S})
+      and e.created_at >= ${since}
     order by e.seq`;
   const [first] = rows;
   if (!first) throw new Error('no horizon');

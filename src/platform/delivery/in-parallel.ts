@@ -1,10 +1,14 @@
 /** Works through a list with a few hands; a fault of one item does not stop the others, and is thrown at the end. */
 export async function inParallel<T>(items: T[], hands: number, each: (item: T) => Promise<void>): Promise<void> {
-  const left = [...items];
+  const left = items.values(); // shared by all hands
   const faults: unknown[] = [];
   const hand = async () => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) {
-      await each(item).catch((fault) => faults.push(fault));
+    for (const item of left) {
+      try {
+        await each(item);
+      } catch (fault) {
+        faults.push(fault);
+      }
     }
   };
   await Promise.all(Array.from({ length: Math.min(hands, items.length) }, hand));

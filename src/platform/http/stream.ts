@@ -29,6 +29,7 @@ export async function streamEvents(
   const gone = new AbortController();
   const { raw } = reply;
   raw.once('close', () => gone.abort());
+  if (raw.destroyed) gone.abort(); // the reader left before
   reply.hijack();
   raw.writeHead(200, {
     ...(reply.getHeaders() as Record<string, string>),

@@ -43,6 +43,9 @@ export const line = (max: number) =>
     .max(max, `must have at most ${max} characters`)
     .regex(/^[^\p{Cc}]*$/u, 'must be one line of text');
 
+/** An object that is somebody else's business. */
+export const JsonObject = z.record(z.string(), z.unknown());
+
 export const timeOut = z.iso.datetime();
 export const time = (value: Date): string => value.toISOString();
 export const timeOrNull = (value: Date | null): string | null => value?.toISOString() ?? null;

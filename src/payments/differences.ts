@@ -1,0 +1,61 @@
+import { and, isNull, type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import type { Tx } from '../platform/database/clients.ts';
+import { idOut, time, timeOut } from '../platform/http/wire.ts';
+import { toWire } from '../platform/ids.ts';
+import { differences } from './tables.ts';
+
+/** What does not fit between the provider and the ledger, until a person has dealt with it. */
+
+export const DifferenceOut = z
+  .object({
+    object: z.literal('difference'),
+    kind: z.string(),
+    reference: z.string().describe("the provider's charge"),
+    purchase_id: idOut('purchase').nullable(),
+    detail: z.record(z.string(), z.unknown()),
+    found_at: timeOut,
+  })
+  .meta({ id: 'Difference' });
+
+export const renderDifference = (row: typeof differences.$inferSelect): z.infer<typeof DifferenceOut> => ({
+  object: 'difference',
+  kind: row.kind,
+  reference: row.reference,
+  purchase_id: row.purchaseId === null ? null : toWire('purchase', row.purchaseId),
+  detail: row.detail as Record<string, unknown>,
+  found_at: time(row.foundAt),
+});
+
+/**
+ * Writes down a difference between provider and ledger; false when it is known as it is. One that was dealt with and
+ * has changed since, such as a second partial refund, is open again.
+ */
+export async function differ(
+  tx: Tx,
+  kind: string,
+  reference: string,
+  purchaseId: string | null,
+  detail: Record<string, unknown>,
+): Promise<boolean> {
+  const [row] = await tx
+    .insert(differences)
+    .values({ kind, reference, purchaseId, detail })
+    .onConflictDoUpdate({
+      target: [differences.kind, differences.reference],
+      set: { detail: sql`excluded.detail`, foundAt: sql`now()`, resolvedAt: null },
+      setWhere: sql`${differences.detail} is distinct from excluded.detail`,
+    })
+    .returning();
+  return row !== undefined;
+}
+
+/** Marks differences as dealt with; resolves to how many were open. */
+export async function closeDifferences(tx: Tx, which: SQL | undefined): Promise<number> {
+  const closed = await tx
+    .update(differences)
+    .set({ resolvedAt: sql`now()` })
+    .where(and(which, isNull(differences.resolvedAt)))
+    .returning({ kind: differences.kind });
+  return closed.length;
+}

@@ -1,0 +1,216 @@
+import { z } from 'zod';
+import { databaseUrl, isNetwork, keyRing, list, webhookSecrets, webUrl, whole, yesNo } from './setting-shapes.ts';
+
+/** Everything an operator can set, in one place. `.env.example` is generated from the descriptions here (`npm run docs`). */
+
+interface Meta {
+  /** Headline in `.env.example`. */
+  group: string;
+  description: string;
+  /** Shown in `.env.example`; for a secret it is a shape, not a value. */
+  example: string;
+  /** A secret may also be given as a file: `NAME_FILE=/run/secrets/name`. */
+  secret?: true;
+}
+
+export const metas = z.registry<Meta>();
+const setting = <T extends z.ZodType>(schema: T, meta: Meta): T => {
+  metas.add(schema, meta);
+  return schema;
+};
+
+export const settings = {
+  PUBLIC_URL: setting(webUrl, {
+    group: 'Addresses',
+    description: 'Where customers reach this installation; links, callbacks and token issuer are made from it.',
+    example: 'https://pay.example.com',
+  }),
+  HOST: setting(z.string().min(1).default('0.0.0.0'), {
+    group: 'Addresses',
+    description: 'Address of the public listener.',
+    example: '0.0.0.0',
+  }),
+  PORT: setting(whole(0, 65_535).prefault('3000'), {
+    group: 'Addresses',
+    description: 'Port of the public listener.',
+    example: '3000',
+  }),
+  INTERNAL_HOST: setting(z.string().min(1).default('127.0.0.1'), {
+    group: 'Addresses',
+    description: 'Address of the internal listener (operator routes, metrics, probes). Keep it off the internet.',
+    example: '127.0.0.1',
+  }),
+  INTERNAL_PORT: setting(whole(0, 65_535).prefault('3001'), {
+    group: 'Addresses',
+    description: 'Port of the internal listener.',
+    example: '3001',
+  }),
+  TRUST_PROXY: setting(
+    list
+      .pipe(z.array(z.string().refine(isNetwork, 'must hold IP addresses or networks, such as 10.0.0.0/8')))
+      .prefault(''),
+    {
+      group: 'Addresses',
+      description: 'Addresses or networks of the proxies whose X-Forwarded-For is believed. Empty: none.',
+      example: '10.0.0.0/8',
+    },
+  ),
+  RETURN_ORIGINS: setting(list.pipe(z.array(webUrl)).prefault(''), {
+    group: 'Addresses',
+    description: 'Origins that a purchase may send the customer back to (return_uri).',
+    example: 'https://shop.example.com',
+  }),
+
+  DATABASE_URL: setting(databaseUrl, {
+    group: 'Database',
+    description: 'PostgreSQL 16 or newer, as the application role (not the owner).',
+    example: 'postgres://farebox_app:password@db.internal/farebox',
+    secret: true,
+  }),
+  MIGRATION_DATABASE_URL: setting(databaseUrl.optional(), {
+    group: 'Database',
+    description: 'The same database as the owner role. Given: the server migrates before it starts. Absent: it checks.',
+    example: 'postgres://farebox_owner:password@db.internal/farebox',
+    secret: true,
+  }),
+  DATABASE_CA_FILE: setting(z.string().min(1).optional(), {
+    group: 'Database',
+    description: "Certificate authority of the database server, when it is not one of the system's.",
+    example: '/run/secrets/db-ca.pem',
+  }),
+  ALLOW_INSECURE_DATABASE: setting(yesNo.prefault('false'), {
+    group: 'Database',
+    description: 'Connect without TLS to a database on another host. Only for a network of its own.',
+    example: 'false',
+  }),
+  ALLOW_SINGLE_DATABASE_ROLE: setting(yesNo.prefault('false'), {
+    group: 'Database',
+    description: 'Run as a role that could rewrite the books. Gives up promise 4; only for trying out.',
+    example: 'false',
+  }),
+  AUDITOR_ROLE: setting(
+    z
+      .string()
+      .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'must be a plain role name')
+      .default('farebox_auditor'),
+    {
+      group: 'Database',
+      description: 'Role that may read everything and write nothing.',
+      example: 'farebox_auditor',
+    },
+  ),
+  DATABASE_POOL: setting(whole(2, 200).prefault('10'), {
+    group: 'Database',
+    description: 'Connections of the hot path; as many again serve everything else.',
+    example: '10',
+  }),
+
+  ENCRYPTION_KEYS: setting(keyRing, {
+    group: 'Secrets',
+    description: 'Keys for secrets kept in the database, id:base64 of 32 bytes; the first one encrypts, all decrypt.',
+    example: 'k1:BASE64_OF_32_BYTES',
+    secret: true,
+  }),
+
+  OMISE_SECRET_KEY: setting(z.string().regex(/^skey_(test_)?[a-z0-9]+$/, 'must look like skey_… or skey_test_…'), {
+    group: 'Omise',
+    description: 'Secret key. A test key makes this a test installation, for good.',
+    example: 'skey_test_xxxxxxxxxxxxxxxxxxx',
+    secret: true,
+  }),
+  OMISE_PUBLIC_KEY: setting(z.string().regex(/^pkey_(test_)?[a-z0-9]+$/, 'must look like pkey_… or pkey_test_…'), {
+    group: 'Omise',
+    description: 'Public key of the same mode; shown to clients that make card tokens.',
+    example: 'pkey_test_xxxxxxxxxxxxxxxxxxx',
+  }),
+  OMISE_WEBHOOK_SECRETS: setting(webhookSecrets, {
+    group: 'Omise',
+    description: 'Webhook signing secret from the dashboard; two, separated by a comma, while it is being rotated.',
+    example: 'BASE64',
+    secret: true,
+  }),
+  OMISE_URL: setting(webUrl.prefault('https://api.omise.co'), {
+    group: 'Omise',
+    description: 'API address.',
+    example: 'https://api.omise.co',
+  }),
+  OMISE_DEADLINE_MS: setting(whole(100, 60_000).prefault('10000'), {
+    group: 'Omise',
+    description: 'Overall time for one call to Omise, in milliseconds.',
+    example: '10000',
+  }),
+  CURRENCY: setting(
+    z
+      .string()
+      .regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code')
+      .default('THB'),
+    {
+      group: 'Omise',
+      description: 'The currency of packages.',
+      example: 'THB',
+    },
+  ),
+
+  EGRESS_ALLOW: setting(
+    list
+      .pipe(z.array(z.string().regex(/^(\[[\da-f:.]+\]|[^\s:/[\]]+):\d{1,5}$/i, 'must hold targets as host:port')))
+      .prefault(''),
+    {
+      group: 'Executors',
+      description: 'Private targets that executors may live at, host:port each. Everything else must be public https.',
+      example: 'n8n.internal:5678',
+    },
+  ),
+
+  ACCESS_TOKEN_TTL_S: setting(whole(60, 3600).prefault('900'), {
+    group: 'Tokens and limits',
+    description: 'Life of an access token, in seconds.',
+    example: '900',
+  }),
+  REFRESH_TOKEN_TTL_S: setting(whole(3600, 31_536_000).prefault('2592000'), {
+    group: 'Tokens and limits',
+    description: 'Life of a refresh token, in seconds.',
+    example: '2592000',
+  }),
+  RATE_AUTH_PER_MIN: setting(whole(1, 1_000_000).prefault('30'), {
+    group: 'Tokens and limits',
+    description: 'Log-ins, registrations and the like, per address and minute; and per e-mail a third of it.',
+    example: '30',
+  }),
+  RATE_MONEY_PER_MIN: setting(whole(1, 10_000_000).prefault('600'), {
+    group: 'Tokens and limits',
+    description: 'Requests that move money or start work, per account and minute.',
+    example: '600',
+  }),
+  RATE_READ_PER_MIN: setting(whole(1, 10_000_000).prefault('3000'), {
+    group: 'Tokens and limits',
+    description: 'Other requests, per account (or address) and minute.',
+    example: '3000',
+  }),
+  RATE_WEBHOOK_PER_MIN: setting(whole(1, 10_000_000).prefault('6000'), {
+    group: 'Tokens and limits',
+    description: 'Webhooks of the payment provider, per address and minute.',
+    example: '6000',
+  }),
+  MAX_PENDING_PURCHASES: setting(whole(1, 10_000).prefault('10'), {
+    group: 'Tokens and limits',
+    description: 'Unpaid purchases that one account may have open.',
+    example: '10',
+  }),
+
+  WORKERS: setting(z.enum(['on', 'off']).default('on'), {
+    group: 'Running',
+    description: 'off: this replica answers requests only, another one does the background work.',
+    example: 'on',
+  }),
+  LOG_LEVEL: setting(z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'), {
+    group: 'Running',
+    description: 'Least level that is logged.',
+    example: 'info',
+  }),
+  DRAIN_GRACE_MS: setting(whole(0, 60_000).prefault('5000'), {
+    group: 'Running',
+    description: 'After SIGTERM: how long to keep answering while the load balancer notices, in milliseconds.',
+    example: '5000',
+  }),
+} as const;
