@@ -1,6 +1,6 @@
-import { and, eq } from 'drizzle-orm';
+import { and, sql as drizzleSql, eq, type Placeholder } from 'drizzle-orm';
 import type { Db, Sql, Tx } from '../platform/database/clients.ts';
-import { runHot, runIn, type Statement } from '../platform/database/statement.ts';
+import { prepared, runHot, runIn, type Statement } from '../platform/database/statement.ts';
 import { transfers } from './tables.ts';
 
 /**
@@ -135,12 +135,17 @@ const balanceVerb: Statement<[string], Balances> = {
 /** Balances of an account; zeros before its first inflow. */
 export const balanceOf = (sql: Sql, accountId: string): Promise<Balances> => runHot(sql, balanceVerb, [accountId]);
 
-/** Balances as they were right after the spend of a run; `undefined` when there was none. */
-export async function spendOf(db: Db, accountId: string, runId: string): Promise<Balances | undefined> {
-  const [row] = await db
+const balanceAfterSpend = prepared((db) =>
+  db
     .select({ available: transfers.availableAfter, held: transfers.heldAfter, debt: transfers.debtAfter })
     .from(transfers)
-    .where(isSpendOf(accountId, runId));
+    .where(isSpendOf(drizzleSql.placeholder('accountId'), drizzleSql.placeholder('runId')))
+    .prepare('balance_after_spend'),
+);
+
+/** Balances as they were right after the spend of a run; `undefined` when there was none. */
+export async function spendOf(db: Db, accountId: string, runId: string): Promise<Balances | undefined> {
+  const [row] = await balanceAfterSpend(db).execute({ accountId, runId });
   return row;
 }
 
@@ -151,7 +156,7 @@ export async function returnSpend(tx: Tx, accountId: string, runId: string, amou
   return post(tx, 'return', accountId, amount, { type: 'run', id: runId }, { parentId: spend.id });
 }
 
-const isSpendOf = (accountId: string, runId: string) =>
+const isSpendOf = (accountId: string | Placeholder, runId: string | Placeholder) =>
   and(
     eq(transfers.accountId, accountId),
     eq(transfers.refType, 'run'),

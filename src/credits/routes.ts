@@ -1,6 +1,7 @@
-import { and, desc, eq, lt } from 'drizzle-orm';
+import { and, desc, eq, lt, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Db, Sql } from '../platform/database/clients.ts';
+import { prepared } from '../platform/database/statement.ts';
 import { callerOf } from '../platform/http/access.ts';
 import { type Cursors, listOf, PageQuery } from '../platform/http/lists.ts';
 import type { App } from '../platform/http/server.ts';
@@ -84,15 +85,27 @@ const renderTransfer = (row: typeof transfers.$inferSelect): z.infer<typeof Tran
   created_at: time(row.createdAt),
 });
 
+const END = 2n ** 63n - 1n; // no transfer has it
+
+const transfersBefore = prepared((db) =>
+  db
+    .select()
+    .from(transfers)
+    .where(and(eq(transfers.accountId, sql.placeholder('accountId')), lt(transfers.seq, sql.placeholder('before'))))
+    .orderBy(desc(transfers.seq))
+    .limit(sql.placeholder('limit'))
+    .prepare('transfers_before'),
+);
+
 /** Balance and transfers of the caller. */
-export function creditsRoutes(app: App, { db, sql, cursors }: CreditsDeps): void {
+export function creditsRoutes(app: App, { db, sql: hot, cursors }: CreditsDeps): void {
   app.get(
     '/v1/credits/balance',
     {
       config: { access: 'read', rate: 'read' },
       schema: { tags: ['credits'], summary: 'Balance', response: answers({ 200: BalanceOut }) },
     },
-    async (request) => renderBalance(await balanceOf(sql, callerOf(request).accountId)),
+    async (request) => renderBalance(await balanceOf(hot, callerOf(request).accountId)),
   );
 
   app.get(
@@ -109,12 +122,8 @@ export function creditsRoutes(app: App, { db, sql, cursors }: CreditsDeps): void
     async (request) => {
       const { accountId } = callerOf(request);
       const after = cursors.read('transfers', accountId, request.query);
-      const rows = await db
-        .select()
-        .from(transfers)
-        .where(and(eq(transfers.accountId, accountId), after === null ? undefined : lt(transfers.seq, BigInt(after))))
-        .orderBy(desc(transfers.seq))
-        .limit(request.query.limit + 1);
+      const before = after === null ? END : BigInt(after);
+      const rows = await transfersBefore(db).execute({ accountId, before, limit: request.query.limit + 1 });
       return cursors.page('transfers', accountId, request.query, rows, (row) => row.seq.toString(), renderTransfer);
     },
   );

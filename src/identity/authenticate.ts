@@ -2,6 +2,7 @@ import jwt from '@fastify/jwt';
 import { and, eq, gt, isNull, or, sql } from 'drizzle-orm';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Db } from '../platform/database/clients.ts';
+import { prepared } from '../platform/database/statement.ts';
 import type { Authenticate, Principal } from '../platform/http/access.ts';
 import { Problem } from '../platform/http/problem.ts';
 import { fromWire } from '../platform/ids.ts';
@@ -122,17 +123,22 @@ function accountOf(sub: string): string {
   }
 }
 
-async function byLogin(db: Db, { sub, sid, ver }: Claims): Promise<Principal> {
-  const accountId = accountOf(sub);
-  const [account] = await db
+const accountWithSession = prepared((db) =>
+  db
     .select({ role: accounts.role, tokenVersion: accounts.tokenVersion, disabledAt: accounts.disabledAt })
     .from(accounts)
     .where(
       and(
-        eq(accounts.id, accountId),
-        sql`exists (select from ${refreshTokens} where family_id = ${sid}::uuid and account_id = ${accountId}::uuid and revoked_at is null)`,
+        eq(accounts.id, sql.placeholder('accountId')),
+        sql`exists (select from ${refreshTokens} where family_id = ${sql.placeholder('sid')}::uuid and account_id = ${accounts.id} and revoked_at is null)`,
       ),
-    );
+    )
+    .prepare('account_with_session'),
+);
+
+async function byLogin(db: Db, { sub, sid, ver }: Claims): Promise<Principal> {
+  const accountId = accountOf(sub);
+  const [account] = await accountWithSession(db).execute({ accountId, sid });
   if (!account || account.tokenVersion !== ver) throw new Problem('invalid_token');
   if (account.disabledAt) throw new Problem('account_disabled');
   return { accountId, role: account.role, scopes: 'all', credentialId: sid };

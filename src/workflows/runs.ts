@@ -2,6 +2,7 @@ import { and, desc, eq, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { type Balances, spendOf } from '../credits/index.ts';
 import type { Db } from '../platform/database/clients.ts';
+import { prepared } from '../platform/database/statement.ts';
 import { amount, amountOut, head, headOut, idOut, timeOrNull, timeOut } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
 import { parts, type RunState, runs } from './tables.ts';
@@ -80,21 +81,31 @@ export async function acceptedBefore(
   return { run, balance };
 }
 
-/** Whether a run of the account was started with this key. */
-export async function isKeyTaken(db: Db, accountId: string, key: string): Promise<boolean> {
-  const [run] = await db
+const runByKey = prepared((db) =>
+  db
     .select({ id: runs.id })
     .from(runs)
-    .where(and(eq(runs.accountId, accountId), eq(runs.idempotencyKey, key)));
+    .where(and(eq(runs.accountId, sql.placeholder('accountId')), eq(runs.idempotencyKey, sql.placeholder('key'))))
+    .prepare('run_by_key'),
+);
+
+/** Whether a run of the account was started with this key. */
+export async function isKeyTaken(db: Db, accountId: string, key: string): Promise<boolean> {
+  const [run] = await runByKey(db).execute({ accountId, key });
   return run !== undefined;
 }
 
-/** A run of the account. */
-export async function findRun(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
-  const [run] = await db
+const runById = prepared((db) =>
+  db
     .select()
     .from(runs)
-    .where(and(eq(runs.accountId, accountId), eq(runs.id, runId)));
+    .where(and(eq(runs.accountId, sql.placeholder('accountId')), eq(runs.id, sql.placeholder('runId'))))
+    .prepare('run_by_id'),
+);
+
+/** A run of the account. */
+export async function findRun(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
+  const [run] = await runById(db).execute({ accountId, runId });
   return run;
 }
 

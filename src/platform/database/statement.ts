@@ -41,3 +41,13 @@ function asDrizzle(text: string, args: readonly Value[]): SQL {
     .map((piece, i) => (i % 2 === 0 ? drizzleSql.raw(piece) : drizzleSql`${args[Number(piece) - 1]}`));
   return drizzleSql.join(pieces);
 }
+
+/** A query of drizzle's that is built once for each client and prepared once on each connection. */
+export function prepared<Query>(build: (db: Db) => Query): (db: Db) => Query {
+  const built = new WeakMap<Db, Query>();
+  return (db) => {
+    const query = built.get(db) ?? build(db);
+    built.set(db, query);
+    return query;
+  };
+}
