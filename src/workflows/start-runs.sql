@@ -24,7 +24,10 @@ with asked as materialized (
     service_version, workflow_version, fits, n)
   left join workflows.workflows w on w.id = o.workflow_id
   left join workflows.services s on s.id = w.service_id
-  left join workflows.runs known on known.account_id = o.account_id and known.idempotency_key = o.key
+  -- `offset 0`: a look-up for each by its unique index. Left to itself the planner may read all runs of a busy account.
+  left join lateral (
+    select r.id, r.request_hash from workflows.runs r where r.account_id = o.account_id and r.idempotency_key = o.key offset 0
+  ) known on true
 ), runnable as materialized (
   select array_agg(n order by n) as places, array_agg(account_id order by n) as accounts,
     array_agg(credit_cost order by n) as costs, array_agg(run_id order by n) as runs
