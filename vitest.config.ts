@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const slow = ['test/slow/**'];
+const crash = ['test/crash/matrix.test.ts'];
 
 export default defineConfig({
   test: {
@@ -12,8 +13,9 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: slow } },
+      { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash] } },
       { extends: true, test: { name: 'slow', include: ['test/slow/**/*.test.ts'], testTimeout: 300_000 } },
+      { extends: true, test: { name: 'crash', include: crash, testTimeout: 60_000 } },
     ],
   },
 });

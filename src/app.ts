@@ -1,3 +1,4 @@
+import { allChecks } from './audit.ts';
 import { creditsOperatorRoutes, creditsRoutes } from './credits/index.ts';
 import {
   acceptTokens,
@@ -21,7 +22,11 @@ import {
   watchCapabilities,
   webhookRoutes,
 } from './payments/index.ts';
+import { watchHalt } from './platform/audit/halt.ts';
+import { auditRoutes } from './platform/audit/routes.ts';
+import { createSelfAudit } from './platform/audit/self-audit.ts';
 import { auditSealer, createAlarm } from './platform/audit-log.ts';
+import { databaseOptions } from './platform/commands.ts';
 import type { Config } from './platform/config.ts';
 import type { Database } from './platform/database/clients.ts';
 import { createFeed } from './platform/delivery/feed.ts';
@@ -74,6 +79,12 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const cursors = createCursors(vault.derive('cursors'));
   const feed = createFeed(sql, { log, metrics });
   const egress = createEgress(config.EGRESS_ALLOW);
+  const halt = await watchHalt(db, metrics, config.AUDIT_HALT);
+  const selfAudit = createSelfAudit({
+    ...{ db, log, metrics, alarm, halt, mayHalt: config.AUDIT_HALT, everyMin: config.AUDIT_EVERY_MIN },
+    connection: databaseOptions(config),
+    checks: allChecks.filter(({ id }) => !config.AUDIT_EXCEPT.includes(id)),
+  });
 
   const keys = await openKeyRing(db, vault);
   const tokens = createTokens(keys, publicUrl);
@@ -121,6 +132,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
         webhook: config.RATE_WEBHOOK_PER_MIN,
       },
       isClosing: () => lifecycle.phase === 'closing',
+      isHalted: () => halt.isOn,
     });
     await describeApi(app, { title, publicUrl });
     await acceptTokens(app as never, keys, publicUrl);
@@ -151,16 +163,19 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   creditsOperatorRoutes(internal, { db, sql, vault, cursors, accountExists });
   paymentsOperatorRoutes(internal, { ...payments, currency });
   workflowsOperatorRoutes(internal, { ...workflows, egress });
+  auditRoutes(internal, { db, vault, halt, selfAudit });
   operationsRoutes(internal, { database, metrics, isDraining: () => lifecycle.phase !== 'serving' });
   await docsRoutes(internal, 'Farebox internal API');
 
   const workers = [
-    ...[keys.worker, sessionReaper(db), keyReaper(db), auditSealer(db)],
+    ...[keys.worker, sessionReaper(db), keyReaper(db), auditSealer(db), selfAudit.worker],
     ...paymentsWorkers({ ...payments, capabilities }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
   ];
   const close = async () => {
+    halt.stop();
     feed.stop();
+    await selfAudit.stop();
     rail.close();
     await egress.close();
   };

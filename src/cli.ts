@@ -1,6 +1,8 @@
 import { Command } from 'commander';
+import { allChecks } from './audit.ts';
 import { identityCommands } from './identity/index.ts';
 import { paymentsCommands } from './payments/index.ts';
+import { auditCommand } from './platform/audit/command.ts';
 import { withInstallation } from './platform/commands.ts';
 import { ConfigFault } from './platform/config.ts';
 import { databaseCommands } from './platform/database/commands.ts';
@@ -11,11 +13,14 @@ import { Problem } from './platform/http/problem.ts';
 const program = new Command('farebox')
   .description("The operator's command line. It reads the same settings as the server.")
   .option('--debug', 'show the stack of a fault')
-  .showHelpAfterError();
+  .showHelpAfterError()
+  // What was asked wrongly could not be done: 1 is the answer of commands that found something.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
 
 databaseCommands(program);
 identityCommands(program, withInstallation);
 paymentsCommands(program, withInstallation);
+auditCommand(program, allChecks);
 
 try {
   await program.parseAsync();

@@ -59,5 +59,7 @@ export const transfers = creditsSchema.table(
   (t) => [
     primaryKey({ name: 'transfers_pkey', columns: [t.accountId, t.seq] }),
     uniqueIndex('transfers_reference').on(t.accountId, t.refType, t.refId, t.kind),
+    // What moved a hold. Spends, nearly all lines, have no entry in it.
+    index('transfers_hold').on(t.accountId, t.parentId).where(sql`kind in ('hold', 'capture', 'release')`),
   ],
 );

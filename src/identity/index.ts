@@ -1,4 +1,5 @@
 export { findAccount } from './accounts.ts';
+export { identityChecks } from './audit.ts';
 export { acceptTokens, createAuthenticator } from './authenticate.ts';
 export { identityCommands } from './commands.ts';
 export { openKeyRing } from './keys.ts';

@@ -1,3 +1,4 @@
+export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
 export { paymentsCommands } from './commands.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';

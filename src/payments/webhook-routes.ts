@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Alarm } from '../platform/audit-log.ts';
 import type { Db } from '../platform/database/clients.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { answers } from '../platform/http/wire.ts';
@@ -65,7 +66,9 @@ export async function webhookRoutes(app: App, { db, alarm, secrets, livemode, wa
           });
           return { received: false };
         }
+        await failpoint('payments.webhook.before_insert');
         const isNew = await receive(db, event, raw);
+        await failpoint('payments.webhook.after_insert');
         if (isNew) wakeInbox();
         return { received: true };
       },

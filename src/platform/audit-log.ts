@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { Db, Tx } from './database/clients.ts';
 import { auditLog } from './database/tables.ts';
 import type { Worker } from './delivery/worker.ts';
+import { failpoint } from './failpoints.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -87,26 +88,33 @@ export const auditSealer = (db: Db): Worker => ({
           sha256(coalesce((select hash from last), '\\x'::bytea) || convert_to(string_agg(line, E'\\n' order by xid, seq), 'UTF8'))
         from fresh having count(*) > 0
         returning rows`);
+      if (seal) await failpoint('platform.audit.before_seal_commit');
       return seal?.rows ?? 0;
     });
+    if (sealed > 0) await failpoint('platform.audit.after_seal_commit');
     return { more: sealed === SEALED_AT_ONCE };
   },
 });
 
-/** Seals whose rows no longer give their hash, or that do not follow from the one before; none when all is well. */
+/**
+ * SQL: true, or null, for a seal `s` whose rows no longer give its hash, or that does not follow from the one before it.
+ * Written out for people in `auditSealer`, and here for whoever does not believe it.
+ */
+export const BROKEN_SEAL = `not (
+  select s.previous = b.hash and (
+    select count(*) = s.rows
+      and s.hash = sha256(s.previous || convert_to(string_agg(platform.audit_text(r), E'\\n' order by r.xid, r.seq), 'UTF8'))
+    from platform.audit_log r
+    where (r.xid, r.seq) > (b.until_xid, b.until_seq) and (r.xid, r.seq) <= (s.until_xid, s.until_seq))
+  from (
+    select id, hash, until_xid, until_seq from platform.audit_seals
+    union all select 0, '\\x'::bytea, '0'::xid8, -9223372036854775808
+  ) b where b.id = s.id - 1)`;
+
+/** Ids of the seals that are broken; none when all is well. */
 export async function brokenSeals(db: Db): Promise<string[]> {
-  const broken = await db.execute<{ id: string }>(sql`
-    with seals as (
-      select id, until_xid, until_seq, rows, previous, hash,
-        lag(hash, 1, '\\x'::bytea) over (order by id) as expected_previous,
-        lag(until_xid, 1, '0'::xid8) over (order by id) as from_xid, lag(until_seq, 1, ${BEFORE_ALL}) over (order by id) as from_seq
-      from platform.audit_seals
-    )
-    select s.id::text as id from seals s left join lateral (
-      select count(*) as n, sha256(s.previous || convert_to(string_agg(platform.audit_text(r), E'\\n' order by r.xid, r.seq), 'UTF8')) as hash
-      from platform.audit_log r
-      where (r.xid, r.seq) > (s.from_xid, s.from_seq) and (r.xid, r.seq) <= (s.until_xid, s.until_seq)
-    ) found on true
-    where s.previous <> s.expected_previous or found.n <> s.rows or found.hash is distinct from s.hash`);
+  const broken = await db.execute<{ id: string }>(
+    sql`select s.id::text as id from platform.audit_seals s where (${sql.raw(BROKEN_SEAL)}) is not false`,
+  );
   return broken.map(({ id }) => id);
 }

@@ -20,7 +20,7 @@ function faultsBetween(given: Partial<Record<string, string>>): Fault[] {
       message: 'must be of the same mode (test or live) as OMISE_SECRET_KEY',
     });
   }
-  for (const name of ['DATABASE_URL', 'MIGRATION_DATABASE_URL'] as const) {
+  for (const name of ['DATABASE_URL', 'MIGRATION_DATABASE_URL', 'AUDITOR_DATABASE_URL'] as const) {
     if (
       given['ALLOW_INSECURE_DATABASE'] !== 'true' &&
       /[?&]ssl(mode)?=(disable|allow|prefer|no-verify|false)/i.test(given[name] ?? '')

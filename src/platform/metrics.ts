@@ -5,6 +5,8 @@ export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: 'farebox_' });
+  /** When the last audit was finished. */
+  const audited: { at?: Date } = {};
   return {
     registry,
     requests: new Histogram({
@@ -60,6 +62,27 @@ export function createMetrics() {
     eventHorizonAge: new Gauge({
       name: 'farebox_event_horizon_age_seconds',
       help: 'How long the oldest writing transaction has been holding events back',
+      registers,
+    }),
+    audited,
+    auditOffending: new Gauge({
+      name: 'farebox_audit_offending',
+      help: 'What breaks an invariant, as the last audit found it',
+      labelNames: ['invariant'],
+      registers,
+    }),
+    auditAge: new Gauge({
+      name: 'farebox_audit_age_seconds',
+      help: 'Time since the last audit was finished',
+      registers,
+      collect() {
+        if (audited.at) this.set((Date.now() - audited.at.getTime()) / 1000);
+        else this.remove();
+      },
+    }),
+    auditHalted: new Gauge({
+      name: 'farebox_audit_halted',
+      help: '1 while new purchases and runs are refused because of the audit',
       registers,
     }),
     differences: new Gauge({

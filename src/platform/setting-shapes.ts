@@ -16,6 +16,8 @@ export const list = z.string().transform((value) =>
     .map((part) => part.trim())
     .filter((part) => part !== ''),
 );
+/** Ids of invariants, as `farebox audit` shows them. */
+export const invariantIds = list.pipe(z.array(z.string().regex(/^[A-Z]\d\d$/, 'must hold ids such as D03')));
 const isLoopback = (host: string) => /^(localhost|127(\.\d+){3}|\[::1\]|::1)$/.test(host);
 
 /** Plain http is for this machine only (E6.2): everything that leaves it is TLS. */

@@ -1,5 +1,15 @@
 import { z } from 'zod';
-import { databaseUrl, isNetwork, keyRing, list, webhookSecrets, webUrl, whole, yesNo } from './setting-shapes.ts';
+import {
+  databaseUrl,
+  invariantIds,
+  isNetwork,
+  keyRing,
+  list,
+  webhookSecrets,
+  webUrl,
+  whole,
+  yesNo,
+} from './setting-shapes.ts';
 
 /** Everything an operator can set, in one place. `.env.example` is generated from the descriptions here (`npm run docs`). */
 
@@ -99,6 +109,12 @@ export const settings = {
       example: 'farebox_auditor',
     },
   ),
+  AUDITOR_DATABASE_URL: setting(databaseUrl.optional(), {
+    group: 'Database',
+    description: 'The same database as the auditor role, for `farebox audit`. Absent: as the application role.',
+    example: 'postgres://farebox_auditor:password@db.internal/farebox',
+    secret: true,
+  }),
   DATABASE_POOL: setting(whole(2, 200).prefault('10'), {
     group: 'Database',
     description: 'Connections of the hot path; as many again serve everything else.',
@@ -196,6 +212,23 @@ export const settings = {
     group: 'Tokens and limits',
     description: 'Unpaid purchases that one account may have open.',
     example: '10',
+  }),
+
+  AUDIT_EVERY_MIN: setting(whole(0, 10_080).prefault('360'), {
+    group: 'Audit',
+    description: 'How often the installation audits its own books, in minutes. 0: never by itself.',
+    example: '360',
+  }),
+  AUDIT_HALT: setting(yesNo.prefault('false'), {
+    group: 'Audit',
+    description: 'Refuse new purchases and runs (503) once an audit finds money wrong, until an operator clears it.',
+    example: 'false',
+  }),
+  AUDIT_EXCEPT: setting(invariantIds.prefault(''), {
+    group: 'Audit',
+    description:
+      'Invariants that cannot hold here, such as D03 where the host of the database has its own way to keep data.',
+    example: 'D03',
   }),
 
   WORKERS: setting(z.enum(['on', 'off']).default('on'), {

@@ -6,6 +6,7 @@ import { runIn, type Statement } from '../platform/database/statement.ts';
 import type { Feed } from '../platform/delivery/feed.ts';
 import type { Worker } from '../platform/delivery/worker.ts';
 import type { Egress } from '../platform/egress.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { isBusyDatabase } from '../platform/http/failures.ts';
 import { toWire } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
@@ -95,6 +96,7 @@ export function dispatcher(deps: DispatchDeps): Worker {
         const room = roomFor(service.id);
         if (room <= 0) continue;
         const leased = await lease(deps.db, service, lastServed.get(service.id) ?? NOBODY, room);
+        if (leased.length > 0) await failpoint('workflows.dispatch.after_lease');
         const last = leased.toSorted((a, b) => b.n - a.n)[0];
         if (last) lastServed.set(service.id, last.run.accountId);
         taken += leased.length;
@@ -148,6 +150,7 @@ async function lease(db: Db, service: Service, after: string, room: number): Pro
       rows.map(({ run }) => run),
       'run_dispatched',
     );
+    await failpoint('workflows.dispatch.before_lease_commit');
     return picked.flatMap((pick) => rows.filter(({ run }) => run.id === pick.id).map((row) => ({ ...pick, ...row })));
   });
 }
@@ -156,6 +159,7 @@ async function dispatch(deps: DispatchDeps, service: Service, leased: Leased): P
   const { db, metrics, feed } = deps;
   const { run, leftMs } = leased;
   feed.wake();
+  await failpoint('workflows.dispatch.before_call');
   const verdict = await callExecutor(deps.egress, {
     url: service.endpoint,
     runId: toWire('run', run.id),
@@ -163,8 +167,10 @@ async function dispatch(deps: DispatchDeps, service: Service, leased: Leased): P
     secrets: signingSecretsOf(deps.vault, service),
     timeoutMs: Math.max(1, Math.floor(Math.min(service.timeoutMs, leftMs))),
   });
+  await failpoint('workflows.dispatch.after_call');
   metrics.dispatches.inc({ outcome: verdict.outcome });
   await insist(() => settle(db, metrics, service, run, verdict));
+  await failpoint('workflows.dispatch.after_record');
   feed.wake();
 }
 
@@ -188,7 +194,10 @@ async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verd
       await succeed(db, metrics, run, verdict.output, run.attempt);
       return;
     case 'accepted':
-      await db.transaction((tx) => postpone(tx, run, { state: 'running' }, service.reportIntervalS * 1000));
+      await db.transaction(async (tx) => {
+        await postpone(tx, run, { state: 'running' }, service.reportIntervalS * 1000);
+        await failpoint('workflows.dispatch.before_accept_commit');
+      });
       return;
     case 'failed':
       await fail(db, metrics, run, verdict.failure, run.attempt);
@@ -215,6 +224,7 @@ export const retry = (tx: Tx, run: Run, afterMs: number): Promise<boolean> => re
 async function requeue(tx: Tx, run: Run, change: { attempt?: number }, afterMs: number): Promise<boolean> {
   const queued = await postpone(tx, run, { state: 'queued', ...change }, afterMs);
   if (queued) await tell(tx, queued, 'run_requeued', { next_attempt_at: queued.nextAttemptAt.toISOString() });
+  await failpoint('workflows.dispatch.before_requeue_commit');
   return queued !== undefined;
 }
 

@@ -3,6 +3,7 @@ import type { Db } from '../platform/database/clients.ts';
 import type { Feed } from '../platform/delivery/feed.ts';
 import { inParallel } from '../platform/delivery/in-parallel.ts';
 import type { Worker } from '../platform/delivery/worker.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import { failIn, type RunRef } from './finish.ts';
 import type { Run } from './runs.ts';
@@ -21,10 +22,12 @@ export const runExpirer = ({ db, metrics, feed }: { db: Db; metrics: Metrics; fe
   everyMs: EVERY_MS,
   runOnce: async () => {
     const over = await findOver(db);
+    if (over.length > 0) await failpoint('workflows.expire.after_find');
     let ended = 0;
     try {
       await inParallel(over, HANDS, async (run) => {
         if (await end(db, run)) ended += 1;
+        await failpoint('workflows.expire.after_commit');
       });
     } finally {
       metrics.runs.inc({ state: 'failed' }, ended);
@@ -64,6 +67,8 @@ async function end(db: Db, { accountId, id }: RunRef): Promise<Run | undefined> 
     const failure = over.late
       ? { code: 'deadline_exceeded', message: 'The run did not finish before its deadline.' }
       : { code: 'executor_silent', message: 'The executor did not report in time, and no attempt is left.' };
-    return failIn(tx, { accountId, id }, failure);
+    const failed = await failIn(tx, { accountId, id }, failure);
+    await failpoint('workflows.expire.before_commit');
+    return failed;
   });
 }

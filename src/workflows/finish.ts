@@ -2,6 +2,7 @@ import { and, eq, inArray, sql } from 'drizzle-orm';
 import { returnSpend } from '../credits/index.ts';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { appendEvents } from '../platform/delivery/events.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Run } from './runs.ts';
 import { runs, services } from './tables.ts';
@@ -44,8 +45,10 @@ export async function succeed(
       .where(isOpenRun(ref, attempt))
       .returning();
     if (done) await tell(tx, done, 'run_succeeded');
+    await failpoint('workflows.succeed.before_commit');
     return done;
   });
+  await failpoint('workflows.succeed.after_commit');
   if (run) metrics.runs.inc({ state: 'succeeded' });
   return run !== undefined;
 }
@@ -59,6 +62,7 @@ export async function fail(
   attempt?: number,
 ): Promise<boolean> {
   const run = await db.transaction((tx) => failIn(tx, ref, failure, attempt));
+  await failpoint('workflows.fail.after_commit');
   if (run) metrics.runs.inc({ state: 'failed' });
   return run !== undefined;
 }
@@ -77,6 +81,7 @@ export async function failIn(tx: Tx, ref: RunRef, failure: Failure, attempt?: nu
     .where(eq(services.id, failed.serviceId));
   const run = service?.policy === 'full' ? await giveBack(tx, failed) : failed;
   await tell(tx, run, 'run_failed', { failure });
+  await failpoint('workflows.fail.before_commit');
   return run;
 }
 
@@ -92,15 +97,19 @@ export async function cancel(db: Db, metrics: Metrics, ref: RunRef): Promise<Run
     // Never handed to its executor: nothing was done for the credits. Otherwise the work may be done, and is paid.
     const settled = cancelled.attempt === 0 ? await giveBack(tx, cancelled) : cancelled;
     await tell(tx, settled, 'run_cancelled');
+    await failpoint('workflows.cancel.before_commit');
     return settled;
   });
+  await failpoint('workflows.cancel.after_commit');
   if (run) metrics.runs.inc({ state: 'cancelled' });
   return run;
 }
 
 async function giveBack(tx: Tx, run: Run): Promise<Run> {
+  await failpoint('workflows.return.before_post');
   const outcome = await returnSpend(tx, run.accountId, run.id, run.cost);
   if (outcome.result !== 'posted') throw new Error(`the return of a run's credits was ${outcome.result}`);
+  await failpoint('workflows.return.after_post');
   const [returned] = await tx
     .update(runs)
     .set({ returned: run.cost })

@@ -1,3 +1,4 @@
+export { workflowsChecks } from './audit.ts';
 export { rememberDefinitions } from './definitions.ts';
 export { dispatcher } from './dispatch.ts';
 export { executorRoutes } from './executor-routes.ts';

@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm';
 import type { Db, Tx } from '../platform/database/clients.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import { backoffMs, retry } from './dispatch.ts';
@@ -22,7 +23,9 @@ export async function reportProgress(
   await db.transaction(async (tx) => {
     const run = await extend(tx, by, { progress: asJson(progress) });
     await tell(tx, run, 'run_progressed', { progress });
+    await failpoint('workflows.report.before_progress_commit');
   });
+  await failpoint('workflows.report.after_progress_commit');
 }
 
 /** A partial result. The same part twice is fine; the same number with other content is a 409. */
@@ -34,7 +37,9 @@ export async function reportPart(db: Db, by: Reporter, number: number, content: 
       .values({ accountId: by.accountId, runId: by.id, number, content: asJson(content) })
       .onConflictDoNothing()
       .returning({ number: parts.number });
-    if (added) return tell(tx, run, 'run_part_added', { part: number });
+    if (added) await tell(tx, run, 'run_part_added', { part: number });
+    await failpoint('workflows.report.before_part_commit');
+    if (added) return;
     const [same] = await tx
       .select({ number: parts.number })
       .from(parts)
@@ -48,6 +53,7 @@ export async function reportPart(db: Db, by: Reporter, number: number, content: 
       );
     if (!same) throw new Problem('part_conflict');
   });
+  await failpoint('workflows.report.after_part_commit');
 }
 
 /**

@@ -4,6 +4,7 @@ import { payWith } from '../payments/index.ts';
 import type { Db, Sql } from '../platform/database/clients.ts';
 import { createGroupCommitter, type GroupCommitter, type Order } from '../platform/database/group-committer.ts';
 import { runHot, type Statement } from '../platform/database/statement.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { sqlState } from '../platform/http/failures.ts';
 import { Problem } from '../platform/http/problem.ts';
 import { amount } from '../platform/http/wire.ts';
@@ -116,8 +117,18 @@ export type RunCommitter = GroupCommitter<Start, Answer>;
 /** Starts of runs, many to a commit; those of one account in the order of their arrival. */
 export const createRunCommitter = (sql: Sql, about: { pool: number; metrics: Metrics; log: Log }): RunCommitter =>
   createGroupCommitter<Start, Answer>({
-    one: ({ row }) => runHot(sql, one, row),
-    many: (starts) => runHot(sql, many, columnsOf(starts.map(({ row }) => row))),
+    one: async ({ row }) => {
+      await failpoint('workflows.start.before_statement');
+      const answer = await runHot(sql, one, row);
+      await failpoint('workflows.start.after_commit');
+      return answer;
+    },
+    many: async (starts) => {
+      await failpoint('workflows.start.before_group');
+      const answers = await runHot(sql, many, columnsOf(starts.map(({ row }) => row)));
+      await failpoint('workflows.start.after_group');
+      return answers;
+    },
     groups: GROUPS,
     alone: Math.max(1, Math.floor((about.pool - GROUPS) / 2)), // reads find a connection, too
     observe: (size) => about.metrics.commitSize.observe(size),
@@ -169,6 +180,7 @@ async function attempt(
     throw fault;
   });
   if (answer === 'again') return 'again';
+  await failpoint('workflows.start.before_answer');
   if (answer.verdict === 'stale') {
     definitions.forget(order.workflowId);
     return 'again';

@@ -20,19 +20,24 @@ export interface ChildFarebox extends TestFarebox {
   exited(): Promise<number | null>;
   /** What all its processes have logged, parsed; lines that are not JSON are `{ raw }`. */
   logged: Json[];
+  /** The process that runs now, or has ended last. */
+  process(): ChildProcess | undefined;
 }
 
 const READY_WITHIN_MS = 30_000; // half a second on a machine with nothing else to do
 const KEPT_LINES = 10_000;
 
-type ChildOptions = Omit<FareboxOptions, 'log'>;
+interface ChildOptions extends Omit<FareboxOptions, 'log'> {
+  /** A module that is loaded before `src/main.ts`; it may talk with the test by `process.send`. */
+  preload?: URL;
+}
 
 /** `src/main.ts` as a child process, for one test. Log lines are kept: `LOG_LEVEL` is `info` unless `env` says otherwise. */
 export async function childForTest(options: ChildOptions = {}): Promise<ChildFarebox> {
   const database = options.database ?? (await databaseForTest());
   const omise = options.omise ?? (await startProvider());
   if (!options.omise) onTestFinished(() => omise.close());
-  const child = await makeChild(database, omise, options.env);
+  const child = await makeChild(database, omise, options);
   onTestFinished(() => child.kill());
   await child.start();
   return child;
@@ -42,7 +47,7 @@ export async function childForTest(options: ChildOptions = {}): Promise<ChildFar
 export async function childForFile(options: ChildOptions = {}): Promise<ChildFarebox & { close(): Promise<void> }> {
   const database = options.database ?? (await cloneDatabase());
   const omise = options.omise ?? (await startProvider());
-  const child = await makeChild(database, omise, options.env);
+  const child = await makeChild(database, omise, options);
   const close = async () => {
     await child.kill();
     if (!options.omise) await omise.close();
@@ -59,7 +64,7 @@ export async function childForFile(options: ChildOptions = {}): Promise<ChildFar
 async function makeChild(
   database: TestDatabase,
   omise: OmiseStandIn,
-  env: Record<string, string> = {},
+  { env = {}, preload }: ChildOptions,
 ): Promise<ChildFarebox> {
   const [publicPort, internalPort] = [await freePort(), await freePort()];
   omise.control.account({ webhook_uri: `http://127.0.0.1:${publicPort}/v1/webhooks/omise` });
@@ -86,6 +91,7 @@ async function makeChild(
     omise,
     environment,
     logged,
+    process: () => current,
     kill: () => signal('SIGKILL'),
     stop: () => signal('SIGTERM'),
     exited: async () => {
@@ -94,7 +100,11 @@ async function makeChild(
     },
     start: async () => {
       await signal('SIGKILL');
-      current = spawn(process.execPath, ['src/main.ts'], { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+      const args = [...(preload ? ['--import', preload.href] : []), 'src/main.ts'];
+      current = spawn(process.execPath, args, {
+        env: environment,
+        stdio: ['ignore', 'pipe', 'pipe', ...(preload ? (['ipc'] as const) : [])],
+      });
       await listening(current, logged);
     },
   };

@@ -44,6 +44,7 @@ const afterwards: [string, string, (id: string) => unknown][] = [
     (id) => shown(id, { status: 'reversed', paid: false, reversed: true }),
   ],
   ['shown as failed', 'reversed_after_credit', (id) => shown(id, { status: 'failed', paid: false })],
+  ['shown for another amount', 'wrong_amount_after_credit', (id) => shown(id, { amount: 50_001 })],
   ['shown as captured in part', 'partial_capture_after_credit', (id) => shown(id, { captured_amount: 1 })],
 ];
 const shown = (id: string, set: Json) => shop.omise.mutate(id, { data: 'disguise', set });

@@ -1,4 +1,4 @@
-import { chown, copyFile, rm, stat } from 'node:fs/promises';
+import { chmod, chown, copyFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type EmbeddedPostgres, startPostgres, temporaryHome } from '../../sandbox/postgres.ts';
@@ -24,6 +24,7 @@ beforeAll(async () => {
   ] as const) {
     await copyFile(from, join(data, name));
     await chown(join(data, name), uid, gid);
+    await chmod(join(data, name), 0o600); // git keeps no such mode, and the server insists on it
   }
 });
 afterEach(async () => {

@@ -189,3 +189,37 @@ test('a run that is cancelled or expires during its call stays so, whatever the 
     expect(await movesOf(stage.root, run)).toEqual(n === 0 ? ['spend 10'] : ['spend 10', 'return 10']);
   }
 });
+
+// It used to be read after the lease what the call needs: a database that was away for a moment cost the run its attempt.
+test('a run whose workflow cannot be read is not leased: its only attempt is still there', async () => {
+  const gate = Promise.withResolvers<Json>();
+  const service = await serviceAt('/only', () => gate.promise, { max_attempts: 1, max_concurrency: 1 });
+  const workflow = await workflowOf(customer, service);
+  const [before, run] = [await accepted(customer, workflow), await accepted(customer, workflow)];
+  await eventually(
+    async () => callsAt('/only').length,
+    (calls) => calls === 1,
+  );
+  const faults = async () => {
+    const texts = [stage.farebox, second].map(async ({ internalUrl }) =>
+      (await fetch(`${internalUrl}/metrics`)).text(),
+    );
+    return (await Promise.all(texts)).join('').match(/^farebox_worker_faults_total\{worker="dispatch"\} .*/gm) ?? [];
+  };
+  const known = await faults();
+  const [locked, free] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  onTestFinished(() => free.resolve());
+  const locking = stage.root.begin(async (tx) => {
+    await tx`lock table workflows.workflows`;
+    locked.resolve();
+    await free.promise;
+  });
+  await locked.promise;
+  gate.resolve('done');
+  await ended(customer, before);
+  await eventually(faults, (now) => now.join() !== known.join());
+  expect(await runOf(customer, run)).toMatchObject({ state: 'queued', attempt: 0 });
+  free.resolve();
+  await locking;
+  expect(await ended(customer, run)).toMatchObject({ state: 'succeeded', attempt: 1 });
+});

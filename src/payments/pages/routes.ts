@@ -2,6 +2,7 @@ import { eq } from 'drizzle-orm';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { Feed } from '../../platform/delivery/feed.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { page } from '../../platform/http/html.ts';
 import { pages } from '../../platform/http/pages.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
@@ -147,7 +148,9 @@ async function pay(deps: PaymentsDeps, view: PurchaseView, method: ChargeMethod)
     if ((await tx.$count(charges, eq(charges.purchaseId, purchase.id))) >= MAX_ATTEMPTS) {
       throw new Problem('conflict', 'Too many attempts were made on this link. Start a new purchase.');
     }
-    return { purchase, attempt: await intend(tx, deps, purchase, method.type, 'page') };
+    const attempt = await intend(tx, deps, purchase, method.type, 'page');
+    await failpoint('payments.page.before_commit');
+    return { purchase, attempt };
   });
   if (!begun) return;
   await openCharge(deps, begun.purchase, begun.attempt, method, 'page');

@@ -1,6 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
 import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { Charge } from '../rails/rail.ts';
 import { charges, claims, purchases } from '../tables.ts';
@@ -53,6 +54,7 @@ async function applyLocked(
   // A charge that is over does not open again: this reading is older than the one that was applied.
   if (decision.verdict === 'pending' && isOver(attempt)) return { applied: 'unchanged', purchase };
   await recordCharge(tx, attempt, charge, decision);
+  await failpoint('payments.apply.after_record');
   switch (decision.verdict) {
     case 'credit':
       return credit(tx, attempt, purchase, charge, actor);
@@ -124,6 +126,7 @@ async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
     })
     .onConflictDoNothing()
     .returning();
+  await failpoint('payments.apply.after_claim');
   if (!claim) return { applied: await seenBefore(tx, attempt, purchase, charge, actor), purchase };
   const outcome = await post(tx, 'purchase', purchase.accountId, purchase.credits, {
     type: 'purchase',
@@ -131,6 +134,7 @@ async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
   });
   if (outcome.result !== 'posted' || outcome.transferId === null)
     throw new Error(`the credit of a purchase was ${outcome.result}`);
+  await failpoint('payments.apply.after_post');
   const completed = await move(tx, purchase, 'completed', {});
   await note(tx, purchase.id, {
     actor,

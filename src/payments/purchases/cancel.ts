@@ -1,4 +1,5 @@
 import { eq } from 'drizzle-orm';
+import { failpoint } from '../../platform/failpoints.ts';
 import { Problem, retryLater } from '../../platform/http/problem.ts';
 import { charges, purchases } from '../tables.ts';
 import { liveAttempt } from './charge.ts';
@@ -13,6 +14,7 @@ import { move } from './move.ts';
 export async function cancelPurchase(deps: ConvergeDeps, purchase: Purchase): Promise<void> {
   if (purchase.state === 'cancelled') return;
   if (!isUnpaid(purchase)) throw refuse(purchase);
+  await failpoint('payments.cancel.before_expire');
   await endAtProvider(deps, purchase);
   const isMoved = await deps.db.transaction(async (tx) => {
     const [locked] = await tx.select().from(purchases).where(eq(purchases.id, purchase.id)).for('update');
@@ -22,8 +24,10 @@ export async function cancelPurchase(deps: ConvergeDeps, purchase: Purchase): Pr
     if (await liveAttempt(tx, purchase.id)) throw retryLater('provider_unavailable', 5);
     await move(tx, locked, 'cancelled', {});
     await note(tx, purchase.id, { actor: `account:${purchase.accountId}`, what: 'purchase_cancelled' });
+    await failpoint('payments.cancel.before_commit');
     return true;
   });
+  await failpoint('payments.cancel.after_commit');
   if (isMoved) deps.metrics.purchases.inc({ state: 'cancelled' });
 }
 
@@ -39,6 +43,7 @@ async function endAtProvider(deps: ConvergeDeps, purchase: Purchase): Promise<vo
     if (attempt.state === 'creating') throw retryLater('request_in_flight', 5);
     if (attempt.state !== 'pending' || attempt.chargeId === null) continue;
     const answer = await deps.rail.expire(attempt.chargeId);
+    await failpoint('payments.cancel.after_expire');
     const actor = `account:${purchase.accountId}` as const;
     if (answer.outcome === 'ok') await settleCharge(deps, answer.value, actor);
     else {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { retryLater } from '../../platform/http/problem.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { ChargeMethod } from '../rails/rail.ts';
@@ -71,6 +72,7 @@ export async function openCharge(
   actor: Actor,
 ): Promise<void> {
   const { db, rail } = deps;
+  await failpoint('payments.charge.before_create');
   const answer = await rail.start({
     attemptId: attempt.attemptId,
     purchaseId: toWire('purchase', purchase.id),
@@ -80,6 +82,7 @@ export async function openCharge(
     method,
     returnUri: `${deps.publicUrl}/checkout/${purchase.pageToken}/return`,
   });
+  await failpoint('payments.charge.after_create');
   switch (answer.outcome) {
     case 'ok': {
       // Not credited from here, however successful it looks: only a charge that is read back is (E2.5). That is done
@@ -89,8 +92,10 @@ export async function openCharge(
       const outcome = await db.transaction(async (tx) => {
         const applied = await applyCharge(tx, attempt.attemptId, charge, actor);
         if (isPaid) await lookNow(tx, attempt);
+        await failpoint('payments.charge.before_commit');
         return applied;
       });
+      await failpoint('payments.charge.after_commit');
       tellOutcome(deps, outcome, charge, actor);
       return;
     }
@@ -133,6 +138,7 @@ async function reject(
   const { code, message } = refusal;
   await note(tx, purchase.id, { actor, what: 'charge_rejected', detail: { code, message } });
   const ended = await endPurchase(tx, locked, 'failed', { code, message });
+  await failpoint('payments.charge.reject_before_commit');
   return ended.state !== locked.state;
 }
 
@@ -145,4 +151,5 @@ export async function abandon(tx: Tx, attempt: Attempt, reason: string, actor: A
     .where(and(eq(charges.attemptId, attempt.attemptId), eq(charges.state, 'creating')))
     .returning();
   if (given) await note(tx, attempt.purchaseId, { actor, what: 'charge_abandoned', detail: { reason } });
+  await failpoint('payments.charge.abandon_before_commit');
 }

@@ -1,6 +1,7 @@
 import { eq } from 'drizzle-orm';
 import type { Alarm } from '../../platform/audit-log.ts';
 import type { Db } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import { type Charge, type Rail, UNREADABLE } from '../rails/rail.ts';
@@ -27,7 +28,9 @@ export type Converged = { result: Applied | 'unknown_charge' | 'foreign' | 'unre
  * visits and operators. Reads the charge back, then changes everything in one transaction.
  */
 export async function converge(deps: ConvergeDeps, chargeId: string, actor: Actor): Promise<Converged> {
+  await failpoint('payments.converge.before_read');
   const answer = await deps.rail.check(chargeId);
+  await failpoint('payments.converge.after_read');
   if (answer.outcome === 'rejected') return { result: 'unknown_charge' };
   if (answer.outcome !== 'ok') return { result: answer.reason === UNREADABLE ? 'unreadable' : 'retry' };
   const charge = answer.value;
@@ -39,7 +42,12 @@ export async function converge(deps: ConvergeDeps, chargeId: string, actor: Acto
 export async function settleCharge(deps: ConvergeDeps, charge: Charge, actor: Actor): Promise<Applied | 'foreign'> {
   const attemptId = await attemptOf(deps.db, charge);
   if (attemptId === undefined) return 'foreign';
-  const outcome = await deps.db.transaction((tx) => applyCharge(tx, attemptId, charge, actor));
+  const outcome = await deps.db.transaction(async (tx) => {
+    const applied = await applyCharge(tx, attemptId, charge, actor);
+    await failpoint('payments.converge.before_commit');
+    return applied;
+  });
+  await failpoint('payments.converge.after_commit');
   tellOutcome(deps, outcome, charge, actor);
   return outcome.applied;
 }

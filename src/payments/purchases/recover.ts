@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm';
+import { failpoint } from '../../platform/failpoints.ts';
 import type { Charge } from '../rails/rail.ts';
 import { charges } from '../tables.ts';
 import type { Attempt } from './apply.ts';
@@ -21,6 +22,7 @@ export async function recover(
   ageS: number,
 ): Promise<'adopted' | 'abandoned' | 'later'> {
   const found = await findByAttempt(deps, attempt);
+  await failpoint('payments.recover.after_list');
   if (found === 'unknown') return later(deps, attempt, attempt.checks);
   if (found) {
     await settleCharge(deps, found, 'reconciler');

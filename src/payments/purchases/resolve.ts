@@ -1,6 +1,7 @@
 import { eq } from 'drizzle-orm';
 import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import { closeDifferences } from '../differences.ts';
 import { claims, differences, purchases } from '../tables.ts';
@@ -33,10 +34,12 @@ export async function resolveReview(
     amount: purchase.price,
     currency: purchase.currency,
   });
+  await failpoint('payments.resolve.after_claim');
   const outcome = await post(tx, 'purchase', purchase.accountId, purchase.credits, {
     type: 'purchase',
     id: purchase.id,
   });
   if (outcome.result !== 'posted') throw new Error(`the credit of a purchase was ${outcome.result}`);
+  await failpoint('payments.resolve.after_post');
   return move(tx, purchase, 'completed', {});
 }

@@ -1,5 +1,6 @@
 import { and, eq, sql } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { type Keyed, rememberKey, takeKey } from '../../platform/http/idempotency.ts';
 import { invalidField, Problem, retryLater } from '../../platform/http/problem.ts';
 import { newId } from '../../platform/ids.ts';
@@ -47,8 +48,11 @@ export async function startPurchase(
     if (before?.resourceId) return { ...(await resume(tx, deps, before.resourceId, order)), replayed: true };
     const purchase = await record(tx, deps, order);
     await rememberKey(tx, deps.vault, keyed, { resourceId: purchase.id });
-    return { purchase, attempt: await intendFirst(tx, deps, purchase, order), replayed: false };
+    const attempt = await intendFirst(tx, deps, purchase, order);
+    await failpoint('payments.start.before_commit');
+    return { purchase, attempt, replayed: false };
   });
+  await failpoint('payments.start.after_commit');
   const { purchase, attempt, replayed } = begun;
   if (attempt && order.method.type !== 'payment_link')
     await openCharge(deps, purchase, attempt, order.method, 'request');

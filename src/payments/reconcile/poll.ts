@@ -2,6 +2,7 @@ import { and, asc, eq, getTableColumns, inArray, lt, notExists, sql } from 'driz
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { differ } from '../differences.ts';
 import type { Attempt } from '../purchases/apply.ts';
 import { LIVE, liveAttempt } from '../purchases/charge.ts';
@@ -24,6 +25,7 @@ export const attemptPoller = (deps: ConvergeDeps): Worker => ({
   everyMs: EVERY_MS,
   runOnce: async () => {
     const due = await lease(deps.db);
+    if (due.length > 0) await failpoint('payments.poll.after_lease');
     await inParallel(due, IN_PARALLEL, async (attempt) => {
       if (attempt.chargeId === null) await recover(deps, attempt, attempt.ageS);
       else if ((await converge(deps, attempt.chargeId, 'reconciler')).result === 'unknown_charge') {
@@ -43,6 +45,7 @@ const tellMissing = (db: Db, { attemptId, purchaseId, state }: Attempt, chargeId
       .update(charges)
       .set({ nextCheckAt: sql`now() + make_interval(secs => ${MISSING_AGAIN_S})` })
       .where(eq(charges.attemptId, attemptId));
+    await failpoint('payments.poll.missing_before_commit');
   });
 
 async function lease(db: Db) {
@@ -87,8 +90,10 @@ export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
           failureMessage: 'The purchase was not paid in time.',
         });
         await note(tx, id, { actor: 'reconciler', what: 'purchase_expired' });
+        await failpoint('payments.expiry.before_commit');
         metrics.purchases.inc({ state: 'expired' });
       });
+      await failpoint('payments.expiry.after_commit');
     }
     return { more: late.length === AT_ONCE };
   },

@@ -1,10 +1,12 @@
 import { and, asc, eq, getTableColumns, gte, inArray, isNull, or, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { differ } from '../differences.ts';
 import { type ConvergeDeps, settleCharge } from '../purchases/converge.ts';
+import { decide } from '../purchases/decide.ts';
 import type { Charge, Unreadable } from '../rails/rail.ts';
-import { charges, claims, differences, webhookInbox } from '../tables.ts';
+import { charges, claims, differences, purchases, webhookInbox } from '../tables.ts';
 
 /**
  * Compares the provider's charges of the last weeks with the ledger, both ways, and says what does not fit: money there
@@ -35,6 +37,7 @@ export async function reconcile(deps: ConvergeDeps, days = DAYS): Promise<Reconc
   for (let offset = 0; !isWhole; offset += 100) {
     const answer = await rail.list(since, offset);
     if (answer.outcome !== 'ok') break;
+    await failpoint('payments.reconcile.after_list');
     for (const { id } of [...answer.value.charges, ...answer.value.unreadable]) known.add(id);
     await tellUnreadable(db, answer.value.unreadable);
     for (const charge of await unsettled(db, answer.value.charges)) {
@@ -56,25 +59,25 @@ export async function reconcile(deps: ConvergeDeps, days = DAYS): Promise<Reconc
 async function unsettled(db: Db, found: Charge[]): Promise<Charge[]> {
   if (found.length === 0) return [];
   const rows = await db
-    .select({ id: charges.chargeId })
-    .from(charges)
+    .select({ id: claims.reference, price: claims.amount, currency: claims.currency, livemode: purchases.livemode })
+    .from(claims)
+    .innerJoin(charges, eq(charges.chargeId, claims.reference))
+    .innerJoin(purchases, eq(purchases.id, claims.purchaseId))
     .where(
       and(
+        eq(claims.rail, 'omise'),
         eq(charges.state, 'successful'),
         inArray(
-          charges.chargeId,
+          claims.reference,
           found.map(({ id }) => id),
         ),
       ),
     );
-  const credited = new Set(rows.map(({ id }) => id));
-  const isUntouched = (charge: Charge) =>
-    charge.status === 'successful' &&
-    !charge.voided &&
-    !charge.reversed &&
-    charge.refundedAmount === 0n &&
-    !charge.hasOpenDispute;
-  return found.filter((charge) => !(credited.has(charge.id) && isUntouched(charge)));
+  const credited = new Map(rows.map(({ id, ...agreed }) => [id, agreed]));
+  return found.filter((charge) => {
+    const agreed = credited.get(charge.id);
+    return !agreed || decide(charge, agreed).verdict !== 'credit';
+  });
 }
 
 /** Charges of ours that are there in a form that cannot be relied on, such as a status that we do not know. */

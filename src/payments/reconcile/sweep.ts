@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { type ConvergeDeps, converge } from '../purchases/converge.ts';
 import type { Change } from '../rails/rail.ts';
 import { watermarks } from '../tables.ts';
@@ -29,6 +30,7 @@ export function eventSweeper(deps: ConvergeDeps): Worker {
     runOnce: async () => {
       const reading = unfinished ?? { ...(await readWatermark(deps.db)), page: 0 };
       const { changes, isWhole } = await readChanges(deps, reading);
+      await failpoint('payments.sweep.after_list');
       const fresh = changes.filter(({ eventId }) => !seen.has(eventId));
       const chargeIds = new Set(fresh.map(({ chargeId }) => chargeId).filter((id) => id !== null));
       const missed = new Set<string>();
@@ -40,7 +42,9 @@ export function eventSweeper(deps: ConvergeDeps): Worker {
       // What could not be read now is read again, and nothing behind it is passed over.
       if (missed.size > 0 || isWhole === 'unread') return { more: false };
       unfinished = isWhole === 'part' ? { ...reading, page: reading.page + MAX_PAGES } : undefined;
+      await failpoint('payments.sweep.before_watermark');
       if (!unfinished) await setWatermark(deps.db, reading.until);
+      await failpoint('payments.sweep.after_watermark');
       return { more: unfinished !== undefined };
     },
   };

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { type ConvergeDeps, converge } from '../purchases/converge.ts';
 import { chargeIdOf } from '../rails/omise-objects.ts';
 import { charges, webhookInbox } from '../tables.ts';
@@ -58,6 +59,7 @@ export const inboxWorker = (deps: ConvergeDeps): Worker => ({
   everyMs: EVERY_MS,
   runOnce: async () => {
     const due = await lease(deps.db);
+    if (due.length > 0) await failpoint('payments.inbox.after_lease');
     // Many notifications of one charge are answered by one look at it.
     const byCharge = Map.groupBy(due, ({ chargeId }) => chargeId ?? '');
     await inParallel([...byCharge], IN_PARALLEL, ([chargeId, rows]) => work(deps, chargeId, rows));
@@ -90,10 +92,12 @@ async function work(deps: ConvergeDeps, chargeId: string, rows: Row[]): Promise<
     deps.alarm({ actor: 'webhook', action: 'security.webhook_unknown_charge', subjectId: chargeId, detail });
     return close(deps.db, rows, 'ignored', 'unknown_charge');
   }
+  await failpoint('payments.inbox.before_close');
   if (charge?.status !== 'successful' && rows.some(({ claimedStatus }) => claimedStatus === 'successful')) {
     deps.alarm({ actor: 'webhook', action: 'security.webhook_mismatch', subjectId: chargeId, detail });
   }
-  return close(deps.db, rows, 'done', result);
+  await close(deps.db, rows, 'done', result);
+  await failpoint('payments.inbox.after_close');
 }
 
 /** A notification may overtake our own create call, and even the provider's own list: then it waits a few minutes. */

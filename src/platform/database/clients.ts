@@ -79,14 +79,14 @@ async function limitsOf(options: DatabaseOptions): Promise<Record<string, number
 /** A client for one task, such as a migration: one connection, which is kept until the caller ends it. */
 export const openClient = (
   options: Omit<DatabaseOptions, 'pool'>,
-  limits: Record<string, number> = sessionLimits,
+  limits: Record<string, number | string> = sessionLimits,
 ): Sql => connect(options, 1, 'task', limits, { idle_timeout: 0, max_lifetime: 0, answer_timeout: 0 }) as Sql;
 
 function connect(
   options: Omit<DatabaseOptions, 'pool'>,
   max: number,
   name: string,
-  limits: Record<string, number>,
+  limits: Record<string, number | string>,
   // `answer_timeout` is our patch's.
   lives = { idle_timeout: IDLE_CLOSE_S, max_lifetime: MAX_LIFETIME_S, answer_timeout: ANSWER_WITHIN_S },
 ) {
@@ -105,7 +105,7 @@ function connect(
     connection: {
       application_name: `${options.applicationName ?? 'farebox'}:${name}`,
       options: Object.entries(limits)
-        .map(([setting, ms]) => `-c ${setting}=${ms}`)
+        .map(([setting, value]) => `-c ${setting}=${value}`)
         .join(' '),
     },
   });

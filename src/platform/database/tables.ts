@@ -1,5 +1,16 @@
 import { sql } from 'drizzle-orm';
-import { bigint, index, integer, jsonb, pgSchema, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  smallint,
+  text,
+  uuid,
+} from 'drizzle-orm/pg-core';
 import { bytea, createdAt, moment, xid8 } from './columns.ts';
 
 /** Schema `platform`: what every context appends to. It knows no context. */
@@ -74,6 +85,18 @@ export const auditSeals = platformSchema.table('audit_seals', {
   previous: bytea('previous').notNull(),
   hash: bytea('hash').notNull(),
   sealedAt: moment('sealed_at').notNull().default(sql`now()`),
+});
+
+/** Audits that this installation has made of itself. The latest is what operators and metrics are told. */
+export const audits = platformSchema.table('audits', {
+  id: bigint('id', { mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+  startedAt: moment('started_at').notNull(),
+  finishedAt: moment('finished_at').notNull(),
+  /** What was checked and what was found; see `audit/run-audit.ts`. */
+  checks: jsonb('checks').notNull(),
+  /** Nothing new is started because of it, until an operator clears it. */
+  halts: boolean('halts').notNull().default(false),
+  clearedAt: moment('cleared_at'),
 });
 
 /** Facts about this installation that must never change, such as its mode (live or test). */

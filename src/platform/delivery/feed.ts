@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../database/clients.ts';
+import { failpoint } from '../failpoints.ts';
 import { retryLater } from '../http/problem.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -38,6 +39,8 @@ const POLL_MS = 500;
 const COALESCE_MS = 20; // several commits in a row cost one query
 /** Failed readings, about a minute: then the streams end, and readers come back with their cursors. */
 const GIVE_UP_AFTER = 6;
+const FROM_THE_FIRST = '0'; // before all transactions
+const BACKENDS_KNOWN = 1_000; // each connection lives for an hour at most
 const SLACK_MS = 60_000; // clocks of run rows and events are the database's; this covers a subject's first event
 
 export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed {
@@ -47,6 +50,9 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
   let running = false;
   let reading = Promise.resolve();
   let bell = new AbortController();
+
+  /** Server processes that have read since the horizon was first known: one that still answers has seen no crash since. */
+  const backends = new Set<string>();
 
   const everybody = () => [...followers.values()].flatMap((set) => [...set]);
 
@@ -76,7 +82,14 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
   const deliver = async () => {
     if (horizon === null || followers.size === 0) return;
     const since = new Date(Math.min(...everybody().map((follower) => follower.since.getTime())));
-    const { next, news, ageS } = await readNews(sql, horizon, [...followers.keys()], since);
+    await failpoint('platform.feed.before_read');
+    const read = (from: string) => readNews(sql, from, [...followers.keys()], since);
+    const found = await read(horizon);
+    // After a crash numbers of transactions that left no trace are used again, below the horizon. Followers know what they were told.
+    const { next, news, ageS, backend } = backends.has(found.backend) ? found : await read(FROM_THE_FIRST);
+    if (backends.size >= BACKENDS_KNOWN) backends.clear();
+    backends.add(found.backend).add(backend);
+    if (news.length > 0) await failpoint('platform.feed.after_read');
     deps.metrics.eventHorizonAge.set(ageS);
     horizon = next;
     for (const [subjectId, events] of Map.groupBy(news, (event) => event.subjectId)) {
@@ -117,7 +130,10 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
         await reading.catch(() => {});
         // From here on nothing is missed: what commits later is at or beyond this horizon, what committed before is read now.
         const start = await readHorizon(sql);
-        horizon ??= start;
+        if (horizon === null) {
+          horizon = start.horizon;
+          backends.add(start.backend);
+        }
         if (!running) void poll();
         let last = afterSeq;
         let batch: FeedEvent[] | undefined = await readPast(sql, subjectId, follower.since, last);
@@ -142,6 +158,7 @@ class Follower {
   private waiting: FeedEvent[] = [];
   private wanted: ((events: FeedEvent[] | undefined) => void) | undefined;
   private ended = false;
+  private newest = 0n;
   /** No event of the subject is older. */
   readonly since: Date;
 
@@ -150,7 +167,10 @@ class Follower {
   }
 
   push(events: FeedEvent[]) {
-    this.waiting.push(...events);
+    const fresh = events.filter((event) => event.seq > this.newest);
+    this.newest = fresh.at(-1)?.seq ?? this.newest;
+    if (fresh.length === 0) return;
+    this.waiting.push(...fresh);
     this.wanted?.(this.waiting.splice(0));
     this.wanted = undefined;
   }
@@ -170,10 +190,12 @@ class Follower {
   }
 }
 
-async function readHorizon(sql: Sql): Promise<string> {
-  const [row] = await sql<{ horizon: string }[]>`select platform.event_horizon()::text as horizon`;
+async function readHorizon(sql: Sql): Promise<{ horizon: string; backend: string }> {
+  const [row] = await sql<{ horizon: string; backend: string }[]>`
+    select platform.event_horizon()::text as horizon, pid || ' ' || backend_start as backend
+    from pg_stat_get_activity(pg_backend_pid())`;
   if (!row) throw new Error('no horizon');
-  return row.horizon;
+  return row;
 }
 
 /**
@@ -184,6 +206,7 @@ async function readNews(sql: Sql, from: string, subjects: string[], since: Date)
   const rows = await sql<
     {
       horizon: string;
+      backend: string;
       age: number;
       seq: bigint | null;
       type: string;
@@ -194,10 +217,11 @@ async function readNews(sql: Sql, from: string, subjects: string[], since: Date)
   >`
     with now_running as materialized (
       select platform.event_horizon() as horizon,
+        (select pid || ' ' || backend_start from pg_stat_get_activity(pg_backend_pid())) as backend,
         coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 as age
       from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
     )
-    select r.horizon::text as horizon, r.age, e.seq, e.type, e.subject_id, e.payload, e.created_at
+    select r.horizon::text as horizon, r.backend, r.age, e.seq, e.type, e.subject_id, e.payload, e.created_at
     from now_running r left join platform.events e
       on e.xid >= ${from}::text::xid8 and e.xid < r.horizon
       and e.subject_id = any(${subjects}::uuid[])
@@ -206,7 +230,7 @@ async function readNews(sql: Sql, from: string, subjects: string[], since: Date)
   const [first] = rows;
   if (!first) throw new Error('no horizon');
   const news = rows.flatMap((row) => (row.seq === null ? [] : [toEvent({ ...row, seq: row.seq })]));
-  return { next: first.horizon, ageS: first.age, news };
+  return { next: first.horizon, backend: first.backend, ageS: first.age, news };
 }
 
 const withSlack = (since: Date) => new Date(since.getTime() - SLACK_MS);

@@ -40,6 +40,13 @@ declare module 'fastify' {
 /** Proves who sent a request; throws a 401 problem. */
 export type Authenticate = (request: FastifyRequest) => Promise<Principal>;
 
+/**
+ * Whether a request to this route would start new money on its way: a purchase, a payment, a run. Cancelling and
+ * reporting do not, and what an operator does is a correction.
+ */
+export const startsMoney = ({ method, routeOptions: { config } }: FastifyRequest): boolean =>
+  method === 'POST' && config.rate === 'money' && config.access !== 'operator' && config.idempotency !== 'accepted';
+
 /** Every route says who may call it, how often, what it answers, and what a repeat means; else the server does not start. */
 export function requireDeclarations(app: FastifyInstance): void {
   app.addHook('onRoute', ({ url, method, config, schema }) => {

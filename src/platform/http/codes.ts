@@ -116,6 +116,11 @@ export const codes = {
     'The payment provider cannot be reached',
     'Repeat with the same Idempotency-Key after `Retry-After`.',
   ],
+  audit_halt: [
+    503,
+    'New payments and runs are stopped',
+    'The operator is looking into the books. Repeat with the same Idempotency-Key after `Retry-After`.',
+  ],
   overloaded: [503, 'The service is busy', 'Repeat with the same Idempotency-Key after `Retry-After`.'],
   database_unavailable: [
     503,

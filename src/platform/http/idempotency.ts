@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Db, Tx } from '../database/clients.ts';
 import { idempotencyKeys } from '../database/tables.ts';
 import type { Worker } from '../delivery/worker.ts';
+import { failpoint } from '../failpoints.ts';
 import type { Vault } from '../secrets.ts';
 import { callerOf } from './access.ts';
 import { Problem, retryLater } from './problem.ts';
@@ -89,6 +90,7 @@ export async function takeKey(tx: Tx, vault: Vault, keyed: Keyed): Promise<Remem
     sql`select pg_try_advisory_xact_lock(hashtextextended(${scope}, 0)) as taken`,
   );
   if (!lock?.taken) throw retryLater('request_in_flight', 1);
+  await failpoint('platform.idempotency.after_take');
   const [row] = await tx.select().from(idempotencyKeys).where(isKey(keyed));
   if (!row) return null;
   if (!row.fingerprint.equals(keyed.fingerprint)) throw new Problem('idempotency_key_reused');
@@ -128,8 +130,10 @@ export async function once<Body>(
     }
     const done = await work(tx);
     if (keyed) await rememberKey(tx, deps.vault, keyed, { answer: done });
+    await failpoint('platform.idempotency.before_commit');
     return done;
   });
+  await failpoint('platform.idempotency.after_commit');
   reply.code(answer.status).headers(answer.headers ?? {});
   return answer.body;
 }

@@ -13,11 +13,11 @@ import Fastify, {
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import { type Authenticate, admit, requireDeclarations } from './access.ts';
+import { type Authenticate, admit, requireDeclarations, startsMoney } from './access.ts';
 import { acceptJson } from './body.ts';
 import { problemOf } from './failures.ts';
 import { type Limits, limiter } from './limits.ts';
-import { Problem, problemBody } from './problem.ts';
+import { Problem, problemBody, retryLater } from './problem.ts';
 
 /** A Fastify server whose routes are typed by their zod schemas. */
 export type App = FastifyInstance<
@@ -37,6 +37,8 @@ export interface ServerOptions {
   authenticate: Authenticate;
   /** True once the process is on its way out: new requests are sent elsewhere. */
   isClosing: () => boolean;
+  /** True while nothing new may be bought or run, because the audit found that money is wrong. */
+  isHalted: () => boolean;
 }
 
 const BODY_LIMIT = 64 * 1024;
@@ -50,6 +52,7 @@ const REQUEST_TIMEOUT_MS = 30_000; // a whole request, 64 KiB at most, has arriv
 const HANDLER_TIMEOUT_MS = 30_000; // longer than any external call's deadline and its retries
 const KEEP_ALIVE_MS = 72_000; // longer than the usual 60 s of load balancers, which must be the first to close
 const MAX_CONNECTIONS = 10_000; // each takes a file descriptor and some memory; what comes beyond is dropped
+const HALT_RETRY_S = 60; // a person has to look first
 const MAX_REQUESTS_PER_SOCKET = 0; // no limit; old connections go with the process
 
 /** A server with everything that holds for every route; contexts add theirs. */
@@ -109,6 +112,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     if (refusal instanceof Problem && refusal.status === 401) await limit.countRefusal(request, reply);
     else if (!request.is404) await limit.count(request, reply);
     if (refusal !== undefined) throw refusal;
+    if (options.isHalted() && startsMoney(request)) throw retryLater('audit_halt', HALT_RETRY_S);
   });
   acceptJson(server as unknown as FastifyInstance);
   // A connection that is kept alive would keep the process alive.

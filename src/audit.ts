@@ -1,0 +1,15 @@
+import { creditsChecks } from './credits/index.ts';
+import { identityChecks } from './identity/index.ts';
+import { paymentsChecks } from './payments/index.ts';
+import type { Check } from './platform/audit/check.ts';
+import { platformChecks } from './platform/audit/own-checks.ts';
+import { workflowsChecks } from './workflows/index.ts';
+
+/** Everything that must hold, as each context says it. */
+export const allChecks: Check[] = [
+  ...creditsChecks,
+  ...paymentsChecks,
+  ...workflowsChecks,
+  ...identityChecks,
+  ...platformChecks,
+];

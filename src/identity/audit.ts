@@ -1,0 +1,32 @@
+import type { Check, Walk } from '../platform/audit/check.ts';
+
+/** What must hold of accounts. Written for a role that may not see what opens one. */
+
+const accounts: Walk = {
+  name: 'accounts',
+  table: 'identity.accounts',
+  as: 'u',
+  key: [['id', 'uuid']],
+  columns: ['id', 'email', 'role', 'token_version'],
+};
+
+export const identityChecks: Check[] = [
+  {
+    id: 'I05',
+    rule: 'How an account came to be an operator is in the audit log',
+    over: accounts,
+    broken: `u.role = 'operator' and (
+      select g.seq from platform.audit_log g
+      where g.subject_id = u.id::text and (
+        g.action = 'identity.operator_created'
+        or (g.action = 'identity.account_changed' and position('"role":"operator"' in g.detail) > 0))
+      limit 1) is null`,
+  },
+  {
+    id: 'I06',
+    rule: 'An account has a known role, and no two have one address',
+    over: accounts,
+    broken: `u.role not in ('user', 'merchant', 'operator') or u.token_version < 1
+      or (select count(*) from identity.accounts other where lower(other.email) = lower(u.email)) > 1`,
+  },
+];

@@ -1,0 +1,196 @@
+import { ledgerAccounts, transfers } from '../credits/index.ts';
+import { type Check, changeable, type Walk } from '../platform/audit/check.ts';
+import { keys } from '../platform/audit/own-checks.ts';
+
+/** What must hold of purchases, and between them, the provider's charges and the ledger. */
+
+const purchases: Walk = {
+  name: 'purchases',
+  table: 'payments.purchases',
+  as: 'p',
+  key: [['id', 'uuid']],
+  columns: [
+    'id',
+    'account_id',
+    'credits',
+    'price',
+    'currency',
+    'livemode',
+    'state',
+    'created_at',
+    'expires_at',
+    'completed_at',
+  ],
+};
+const charges: Walk = { name: 'charges', table: 'payments.charges', as: 'c', key: [['attempt_id', 'uuid']] };
+const claims: Walk = {
+  name: 'claims',
+  table: 'payments.claims',
+  as: 'k',
+  key: [
+    ['rail', 'text'],
+    ['reference', 'text'],
+  ],
+};
+const inbox: Walk = { name: 'webhooks', table: 'payments.webhook_inbox', as: 'n', key: [['event_id', 'text']] };
+
+const credited = `(
+  select t.amount from credits.transfers t
+  where t.account_id = p.account_id and t.ref_type = 'purchase' and t.ref_id = p.id and t.kind = 'purchase')`;
+const claim = (columns: string) => `(select ${columns} from payments.claims k where k.purchase_id = p.id)`;
+const paidFor = (columns: string) => `(select ${columns} from payments.purchases p where p.id = t.ref_id)`;
+const step = (...names: string[]) => `(
+  select h.seq from payments.history h where h.purchase_id = p.id and h.what in (${names.map((name) => `'${name}'`).join(', ')}) limit 1)`;
+
+const ofPurchases: Check[] = [
+  {
+    id: 'P01',
+    rule: 'A completed purchase was credited to its buyer, once, with exactly its credits',
+    over: purchases,
+    broken: `p.state = 'completed' and ${credited} is distinct from p.credits`,
+    money: true,
+  },
+  {
+    id: 'P02',
+    rule: 'A purchase that is not completed has no credits',
+    over: purchases,
+    broken: `p.state <> 'completed' and ${credited} is not null`,
+    money: true,
+  },
+  {
+    id: 'P05',
+    rule: 'What was verified as paid is the price that was agreed, in its currency',
+    over: purchases,
+    broken: `p.state = 'completed' and (p.price, p.currency) = ${claim('k.amount, k.currency')} is false`,
+    money: true,
+  },
+  {
+    id: 'P06',
+    rule: "A completed purchase rests on one claim: its own successful charge, or an operator's decision",
+    over: purchases,
+    broken: `p.state = 'completed' and ${claim(`case k.rail
+      when 'operator' then k.reference = p.id::text and ${step('review_completed')} is not null
+      when 'omise' then (select c.purchase_id = p.id and c.state = 'successful' from payments.charges c where c.charge_id = k.reference)
+      else false end`)} is not true`,
+    money: true,
+  },
+  {
+    id: 'P16',
+    rule: 'Purchases are of the mode of this installation, test or live',
+    over: purchases,
+    broken: `p.livemode <> (select value = 'live' from platform.installation where name = 'mode')`,
+    money: true,
+  },
+  {
+    id: 'P18',
+    rule: 'Every purchase has its trail: how it began, and how it ended',
+    over: purchases,
+    broken: `${step('purchase_started')} is null
+      or p.state = 'completed' and ${step('purchase_completed', 'review_completed')} is null
+      or p.state = 'cancelled' and ${step('purchase_cancelled')} is null
+      or p.state = 'review' and ${step('review', 'second_charge')} is null`,
+  },
+  {
+    id: 'P19',
+    rule: 'The completion of a purchase was told in the same transaction',
+    over: purchases,
+    broken: `p.state = 'completed' and p.completed_at >= (select coalesce(min(e.created_at), 'infinity') from platform.events e) and (
+      select e.seq from platform.events e
+      where e.created_at = p.completed_at and e.subject_id = p.id and e.type = 'payments.purchase_completed' limit 1) is null`,
+  },
+  {
+    id: 'P20',
+    rule: 'A purchase has a buyer',
+    over: purchases,
+    broken: '(select u.id from identity.accounts u where u.id = p.account_id) is null',
+  },
+  {
+    id: 'P13',
+    rule: 'No unpaid purchase is open ten minutes past its end with nothing that could still be paid',
+    over: purchases,
+    broken: `p.state = 'pending' and p.expires_at < now() - interval '10 minutes' and (
+      select c.attempt_id from payments.charges c
+      where c.purchase_id = p.id and c.state in ('creating', 'pending', 'successful', 'review') limit 1) is null`,
+    only: 'live',
+  },
+];
+
+const ofCharges: Check[] = [
+  {
+    id: 'P15',
+    rule: 'No money is lost: a charge that was paid is credited, or written down as a difference',
+    over: charges,
+    broken: `c.state = 'successful' and (select k.rail = 'operator' or k.reference = c.charge_id from payments.claims k
+        where k.purchase_id = c.purchase_id) is not true
+      or c.state = 'review' and (select d.kind from payments.differences d where d.reference = c.charge_id limit 1) is null`,
+    money: true,
+  },
+  {
+    id: 'P23',
+    rule: 'A charge that is known at the provider belongs to one attempt',
+    over: charges,
+    broken: `(select count(*) from payments.charges other where other.charge_id = c.charge_id) > 1
+      or c.charge_id is null and c.state not in ('creating', 'abandoned', 'failed')`,
+    money: true,
+  },
+  {
+    id: 'P17',
+    rule: 'No attempt that is due was left alone for fifteen minutes',
+    over: charges,
+    broken: `coalesce(c.next_check_at < now() - interval '15 minutes', false)`,
+    only: 'live',
+  },
+];
+
+export const paymentsChecks: Check[] = [
+  ...ofPurchases,
+  ...ofCharges,
+  {
+    id: 'P03',
+    rule: 'Credits of a purchase come from a purchase that is completed',
+    over: transfers,
+    broken: `t.kind = 'purchase' and (t.ref_type <> 'purchase' or ${paidFor('p.state')} is distinct from 'completed')`,
+    money: true,
+  },
+  {
+    id: 'P04',
+    rule: 'Credits of a purchase went to its buyer',
+    over: transfers,
+    broken: `t.kind = 'purchase' and coalesce(${paidFor('p.account_id')} <> t.account_id, false)`,
+    money: true,
+  },
+  {
+    id: 'P21',
+    rule: 'What was claimed completed its purchase',
+    over: claims,
+    broken: `(select p.state from payments.purchases p where p.id = k.purchase_id) is distinct from 'completed'`,
+    money: true,
+  },
+  {
+    id: 'P22',
+    rule: 'The key of a purchase leads to a purchase of the same account',
+    over: keys,
+    broken: `y.route = 'POST /v1/purchases'
+      and (select p.account_id from payments.purchases p where p.id = y.resource_id) is distinct from y.account_id`,
+  },
+  {
+    id: 'I04',
+    rule: 'Credits belong to somebody: every account of the ledger is an account',
+    over: ledgerAccounts,
+    broken: '(select u.id from identity.accounts u where u.id = a.account_id) is null',
+    money: true,
+  },
+  {
+    id: 'P12',
+    rule: 'No webhook that is due was left alone for fifteen minutes',
+    over: inbox,
+    broken: `n.state = 'received' and n.next_attempt_at < now() - interval '15 minutes'`,
+    only: 'live',
+  },
+  {
+    id: 'P24',
+    rule: 'Claims and the trails of purchases can be added to, and not changed',
+    over: 'schema',
+    broken: changeable(['payments.claims', 'payments.history']),
+  },
+];

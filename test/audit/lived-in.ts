@@ -1,0 +1,203 @@
+import { randomUUID } from 'node:crypto';
+import postgres from 'postgres';
+import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import { allChecks } from '../../src/audit.ts';
+import { type AuditResult, type Mode, openAuditClient, runAudit } from '../../src/platform/audit/run-audit.ts';
+import { auditSealer } from '../../src/platform/audit-log.ts';
+import { openDatabase, type Sql } from '../../src/platform/database/clients.ts';
+import { fromWire } from '../../src/platform/ids.ts';
+import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
+import { cloneDatabase } from '../harness/database.ts';
+import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
+import { type Shop, shopOf } from '../payments/shop.ts';
+import { accepted, ended, offer, workflowOf } from '../workflows/stage.ts';
+
+/** The tests' server does without fsync, which the audit would tell each time. */
+export const checks = allChecks.filter(({ id }) => id !== 'D03');
+
+export const brokenIn = ({ checks: done }: Pick<AuditResult, 'checks'>): string[] =>
+  done
+    .filter((one) => one.offending > 0)
+    .map((one) => one.id)
+    .toSorted();
+
+/** An audit as the auditor makes it. */
+export async function auditOf(url: string, mode: Mode = 'live', asked = checks): Promise<AuditResult> {
+  const client = openAuditClient({ url }, mode);
+  try {
+    return await runAudit(client, asked, mode, { rest: 0 });
+  } finally {
+    await client.end();
+  }
+}
+
+/** An audit inside somebody's transaction, of what only that can see. */
+export const auditWithin = (tx: postgres.TransactionSql, mode: Mode = 'live'): Promise<AuditResult> =>
+  mode === 'live'
+    ? runAudit(tx as unknown as Sql, checks, mode, { rest: 0 })
+    : runAudit({ begin: (_: string, work: (sql: unknown) => unknown) => work(tx) } as never, checks, mode, { rest: 0 });
+
+export interface LivedIn {
+  shop: Shop;
+  executor: Executor;
+  root: postgres.Sql;
+  /** A busy customer, by wire id and as a client. */
+  ada: Client;
+  /** Stops the server: from then on nothing moves but what the test moves. */
+  rest(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A Farebox whose customers have done everything that there is to do, over HTTP; what has no route yet, as the application does it. */
+export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
+  const executor = await startExecutor();
+  const database = await cloneDatabase();
+  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, ...options.env };
+  const farebox = await startFarebox({ ...options, database, env });
+  const shop = await shopOf(farebox);
+  await tellOfOperator(shop.sql, shop.operator);
+  const [ada, bob] = [await newCustomer(shop.farebox), await newCustomer(shop.farebox)];
+  await owe(shop, ada);
+  await buyInEveryWay(shop, ada);
+  await seal(shop);
+  await correct(shop, ada, bob);
+  await seal(shop);
+  await runInEveryWay(shop, executor, ada);
+  await hold(shop, ada);
+  return {
+    ...{ shop, executor, ada, root: shop.sql },
+    rest: async () => {
+      await executor.close();
+      await farebox.stop();
+    },
+    close: async () => {
+      await shop.stop();
+      await database.drop();
+    },
+  };
+}
+
+/** The harness makes operators by hand; an installation makes them by a command that says so in the audit log. */
+export const tellOfOperator = (root: postgres.Sql, { accountId }: Client): Promise<unknown> =>
+  root`insert into platform.audit_log (actor, action, subject_id, detail)
+    values ('cli', 'identity.operator_created', ${fromWire('account', accountId)}, '{}')`;
+
+/** A claw-back before anything is there: a debt, which the first credits pay. */
+async function owe({ farebox }: Shop, { accountId }: Client): Promise<void> {
+  await asApplication(farebox.database.appUrl, (app) => {
+    const account = fromWire('account', accountId);
+    return app`select credits.post(${account}::uuid, 'clawback', 120, 'test', ${randomUUID()}::uuid, null, null)`;
+  });
+}
+
+async function buyInEveryWay(shop: Shop, customer: Client): Promise<void> {
+  const { omise, operator, farebox } = shop;
+  const reached = (purchase: Json, state: string) =>
+    eventually(
+      () => customer.ok('GET', `/v1/purchases/${purchase.id}`),
+      ({ status }) => status === state,
+    );
+  const byQr = await shop.buy(customer);
+  omise.pay(shop.chargeOf(byQr));
+  const byCard = await shop.buy(customer, { type: 'card', token: await shop.token() });
+  omise.pay(shop.chargeOf(byCard));
+  const declined = await shop.buy(customer, { type: 'card', token: await shop.token('4111111111140011') });
+  omise.fail(shop.chargeOf(declined), 'insufficient_fund');
+  const link = await shop.buy(customer, { type: 'payment_link' });
+  await fetch(`${farebox.url}${new URL(link.status_url).pathname}/pay`, {
+    ...{ method: 'POST', body: new URLSearchParams({ method: 'promptpay' }), redirect: 'manual' },
+  });
+  omise.pay(shop.chargeOf(link));
+  const cancelled = await shop.buy(customer);
+  await customer.ok('POST', `/v1/purchases/${cancelled.id}/cancel`);
+  await shop.buy(customer); // still to be paid
+  const odd = [await shop.buy(customer), await shop.buy(customer), await shop.buy(customer)];
+  for (const purchase of odd) omise.mutate(shop.chargeOf(purchase), { data: 'partial_capture' });
+  for (const purchase of odd) await reached(purchase, 'review');
+  for (const [n, outcome] of (['complete', 'reject'] as const).entries()) {
+    const body = { outcome, reason: 'as the customer says' };
+    await operator.ok('POST', `/v1/admin/purchases/${odd[n].id}/resolve`, { body });
+  }
+  await Promise.all([byQr, byCard, link].map((purchase) => reached(purchase, 'completed')));
+  await reached(declined, 'failed');
+}
+
+async function correct({ operator }: Shop, ada: Client, bob: Client): Promise<void> {
+  for (const [customer, what, credits] of [
+    [ada, 'grants', 1000],
+    [ada, 'adjustments', -50],
+    [bob, 'adjustments', 7],
+  ] as const) {
+    const body = { credits, reason: 'a promise' };
+    await operator.ok('POST', `/v1/admin/accounts/${customer.accountId}/${what}`, { body });
+  }
+}
+
+async function runInEveryWay({ operator }: Shop, executor: Executor, customer: Client): Promise<void> {
+  const at = async (path: string, terms: Json = {}) =>
+    workflowOf(customer, await offer(operator, executor, path, terms));
+  const runs = [
+    await accepted(customer, await at('/echo')),
+    await accepted(customer, await at('/async?progress=1&parts=2&delay_ms=10')),
+    await accepted(customer, await at('/refuse')),
+    await accepted(customer, await at('/refuse', { refund_on_failure: 'none' })),
+  ];
+  const waiting = await at('/async-silent');
+  await accepted(customer, waiting); // goes on
+  const stopped = await accepted(customer, waiting);
+  await eventually(
+    () => customer.ok('GET', `/v1/runs/${stopped.id}`),
+    ({ attempt }) => attempt === 1,
+  );
+  await customer.ok('POST', `/v1/runs/${stopped.id}/cancel`);
+  const crowded = await at('/async-silent', { executor: { max_concurrency: 1 } });
+  await accepted(customer, crowded);
+  const queued = await accepted(customer, crowded);
+  await customer.ok('POST', `/v1/runs/${queued.id}/cancel`);
+  // A new price: one owner has accepted it, the other one not.
+  const service = await offer(operator, executor, '/echo');
+  const [kept, moved] = [await workflowOf(customer, service), await workflowOf(customer, service)];
+  runs.push(await accepted(customer, kept));
+  await operator.ok('PATCH', `/v1/admin/services/${service.id}`, { body: { credit_cost: 25 } });
+  await customer.ok('PATCH', `/v1/workflows/${moved.id}`, { body: { accept_price_version: 2 } });
+  runs.push(await accepted(customer, kept), await accepted(customer, moved));
+  for (const run of runs) await ended(customer, run);
+}
+
+/** Held, captured in two parts, the rest released. */
+async function hold({ farebox }: Shop, { accountId }: Client): Promise<void> {
+  await asApplication(farebox.database.appUrl, async (app) => {
+    const [account, id] = [fromWire('account', accountId), randomUUID()];
+    await app`select credits.hold(${account}::uuid, ${id}::uuid, 90, 'ask', ${id}::uuid, null, 'test', ${id}::uuid)`;
+    for (const [verb, amount] of [
+      ['capture', 30],
+      ['capture', 20],
+      ['release', 10],
+    ] as const) {
+      const call = `select credits.${verb}($1::uuid, $2::uuid, $3::bigint, 'test', $4::uuid)`;
+      await app.unsafe(call, [account, id, amount, randomUUID()]);
+    }
+  });
+}
+
+async function asApplication<T>(url: string, work: (app: postgres.Sql) => Promise<T>): Promise<T> {
+  const app = postgres(url, { max: 1 });
+  try {
+    return await work(app);
+  } finally {
+    await app.end();
+  }
+}
+
+/** Seals what is in the audit log; a transaction elsewhere on the server may hold the horizon for a moment. */
+async function seal({ farebox, sql }: Shop): Promise<void> {
+  const { db, close } = await openDatabase({ url: farebox.database.appUrl, pool: 2 });
+  const left = async () => {
+    await auditSealer(db).runOnce(new AbortController().signal);
+    const [row] = await sql`
+      select (select count(*) from platform.audit_log) - coalesce(sum(rows), 0) as n from platform.audit_seals`;
+    return Number(row?.['n']);
+  };
+  await eventually(left, (n) => n === 0);
+  await close();
+}

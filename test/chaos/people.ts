@@ -1,0 +1,115 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client, Json, Reply } from '../harness/client.ts';
+import { type Dice, diceOf, type Tally } from './tally.ts';
+import type { World } from './world.ts';
+
+/** What a customer asked for, under one key; all replies to it are about one thing. */
+export interface Wish {
+  who: Client;
+  path: string;
+  key: string;
+  body: Json;
+  /** Id of what was made, once any reply has told it. */
+  made?: string;
+  /** The first reply that was final. */
+  reply?: Reply;
+}
+
+const GIVE_UP_MS = 6_000; // a client that waits longer than any deadline of ours
+const PAUSE_MS = 60;
+
+/** Customers who buy, pay, run and cancel by chance, each by their own dice, until the signal. */
+export async function live(world: World, seed: number, tally: Tally, signal: AbortSignal): Promise<Wish[]> {
+  const wishes: Wish[] = [];
+  await Promise.all(
+    world.people.map(async ({ who, workflows }, n) => {
+      const dice = diceOf(seed, n);
+      const own: Wish[] = [];
+      const wish = async (path: string, body: Json) => {
+        const one: Wish = { who, path, key: dice.uuid(), body };
+        own.push(one);
+        wishes.push(one);
+        for (let tries = dice.between(1, 3); tries > 0 && !signal.aborted; tries -= 1) {
+          if (await ask(one, tally)) return;
+        }
+      };
+      const deeds: [number, () => Promise<unknown>][] = [
+        [8, () => wish(`/v1/workflows/${dice.pick(workflows).id}/runs`, { input: { n: dice.below(100) } })],
+        [3, () => wish('/v1/purchases', { package_id: world.pack.id, method: methodOf(dice) })],
+        [4, async () => somethingIsPaid(world, dice, tally)],
+        [1, () => cancel(who, dice, own, tally)],
+        [1, () => repeat(dice, own, tally)],
+        [2, () => readBalance(who, tally)],
+      ];
+      const bag = deeds.flatMap(([weight, deed]) => Array.from({ length: weight }, () => deed));
+      while (!signal.aborted) {
+        await dice.pick(bag)();
+        await sleep(dice.between(0, PAUSE_MS));
+      }
+    }),
+  );
+  return wishes;
+}
+
+const methodOf = (dice: Dice) =>
+  dice.pick([{ type: 'promptpay' }, { type: 'promptpay' }, { type: 'mobile_banking_kbank' }]);
+
+/** Sends a wish once; true when the reply is final. */
+export async function ask(wish: Wish, tally: Tally): Promise<boolean> {
+  const kind = wish.path === '/v1/purchases' ? 'purchase' : 'run';
+  const reply = await call(wish.who, 'POST', wish.path, tally, { key: wish.key, body: wish.body });
+  tally.count(`start a ${kind}`, reply ? String(reply.status) : 'no answer');
+  if (!reply) return false;
+  if (![201, 202, 402, 409, 503].includes(reply.status)) tally.fault(`${wish.path}: ${reply.status} ${reply.text}`);
+  const made: string | undefined = reply.status < 300 ? (reply.body.run ?? reply.body).id : undefined;
+  if (made === undefined) return reply.status === 402;
+  if (wish.made !== undefined && wish.made !== made) tally.fault(`the key ${wish.key} led to ${wish.made} and ${made}`);
+  if (kind === 'run' && wish.reply && wish.reply.text !== reply.text)
+    tally.fault(`the key ${wish.key} was answered differently: ${wish.reply.text} and ${reply.text}`);
+  wish.made = made;
+  wish.reply ??= reply;
+  return kind === 'run' || reply.body.qr_url !== null || reply.body.authorize_uri !== null;
+}
+
+async function call(
+  who: Client,
+  method: string,
+  path: string,
+  tally: Tally,
+  options: { key?: string; body?: Json } = {},
+): Promise<Reply | undefined> {
+  // The connection may be lost; a reply that is an undeclared 5xx must not be.
+  const reply = who.call(method, path, options).catch((fault: unknown) => {
+    if (!(fault instanceof TypeError)) tally.fault(String(fault).slice(0, 500));
+    return undefined;
+  });
+  return Promise.race([reply, sleep(GIVE_UP_MS, undefined, { ref: false })]);
+}
+
+function somethingIsPaid({ omise }: World, dice: Dice, tally: Tally): void {
+  const open = omise.charges().filter(({ status }) => status === 'pending');
+  if (open.length === 0) return;
+  const id = String(dice.pick(open)['id']);
+  const deed = dice.pick(['pay', 'pay', 'pay', 'pay', 'pay', 'fail', 'expire'] as const);
+  tally.count(`at the provider: ${deed}`, 'done');
+  omise[deed](id);
+}
+
+async function cancel(who: Client, dice: Dice, own: Wish[], tally: Tally): Promise<void> {
+  const made = own.flatMap((wish) => wish.made ?? []);
+  if (made.length === 0) return;
+  const id = dice.pick(made.slice(-5));
+  const what = id.startsWith('run_') ? 'run' : 'purchase';
+  const reply = await call(who, 'POST', `/v1/${what}s/${id}/cancel`, tally);
+  tally.count(`cancel a ${what}`, reply ? String(reply.status) : 'no answer');
+}
+
+async function repeat(dice: Dice, own: Wish[], tally: Tally): Promise<void> {
+  if (own.length > 0) await ask(dice.pick(own), tally);
+}
+
+async function readBalance(who: Client, tally: Tally): Promise<void> {
+  const reply = await call(who, 'GET', '/v1/credits/balance', tally);
+  tally.count('read a balance', reply ? String(reply.status) : 'no answer');
+  if (reply?.status === 200 && !(reply.body.available >= 0)) tally.fault(`a balance below zero: ${reply.text}`);
+}

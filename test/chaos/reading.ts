@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import postgres from 'postgres';
+import { fromWire } from '../../src/platform/ids.ts';
+import type { Json } from '../harness/client.ts';
+import { faultsInWholeBooks } from '../harness/whole-books.ts';
+import { ask, type Wish } from './people.ts';
+import type { Tally } from './tally.ts';
+import { GRANTED, passTime, type World } from './world.ts';
+
+const READ_EVERY_MS = 700;
+const CALM_WITHIN_MS = 90_000;
+
+/** Reads all books in one snapshot again and again: they are right at every moment, not only in the end. */
+export async function readBooks(world: World, tally: Tally, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const faults = await faultsInWholeBooks(world.superuserUrl);
+      tally.count('read all books', faults.length === 0 ? 'right' : 'wrong');
+      for (const fault of faults) tally.fault(`in the midst of it: ${fault}`);
+    } catch {
+      tally.count('read all books', 'database away');
+    }
+    await sleep(READ_EVERY_MS, undefined, { signal }).catch(() => {});
+  }
+}
+
+/** Clients repeat what they have no answer to, everything that is on its way arrives, and then all must agree. */
+export async function reckon(world: World, wishes: Wish[], tally: Tally): Promise<void> {
+  for (const wish of wishes) {
+    for (let tries = 0; !(await ask(wish, tally)) && tries < 3; tries += 1) await sleep(50);
+  }
+  await calm(world, tally);
+  const sql = postgres(world.superuserUrl, { max: 1, onnotice: () => {} });
+  try {
+    for (const fault of await faultsInWholeBooks(world.superuserUrl)) tally.fault(fault);
+    await checkWishes(sql, wishes, tally);
+    await checkProvider(sql, world, tally);
+    await checkExecutor(sql, world, tally);
+    for (const { who } of world.people) await checkBalance(sql, world, fromWire('account', who.accountId), tally);
+  } finally {
+    await sql.end();
+  }
+}
+
+async function calm(world: World, tally: Tally): Promise<void> {
+  const sql = postgres(world.superuserUrl, { max: 1, onnotice: () => {} });
+  try {
+    for (const end = Date.now() + CALM_WITHIN_MS; ; await sleep(400)) {
+      await passTime(world);
+      await world.omise.settled();
+      const paid = world.omise.charges().flatMap((one) => (one['status'] === 'successful' ? [String(one['id'])] : []));
+      const [open] = await sql`
+        select (select count(*)::int from workflows.runs where state in ('queued', 'running')) as runs,
+          (select count(*)::int from payments.charges where state = 'creating') as unanswered,
+          (select count(*)::int from payments.webhook_inbox where state = 'received') as notifications,
+          (select count(*)::int from unnest(${paid}::text[]) as id where not exists
+            (select from payments.claims where reference = id) and not exists
+            (select from payments.differences where reference = id)) as unknown`;
+      if (Object.values(open ?? {}).every((n) => n === 0)) return;
+      if (Date.now() < end) continue;
+      tally.fault(`not calm in time: ${JSON.stringify(open)}`);
+      return;
+    }
+  } finally {
+    await sql.end();
+  }
+}
+
+/** Everything that was acknowledged is there, and nothing that nobody asked for. */
+async function checkWishes(sql: postgres.Sql, wishes: Wish[], tally: Tally): Promise<void> {
+  const runs = await sql<{ id: string; key: string }[]>`select id, idempotency_key as key from workflows.runs`;
+  const known = new Map(runs.map(({ id, key }) => [key, id]));
+  const purchases = new Set((await sql<{ id: string }[]>`select id from payments.purchases`).map(({ id }) => id));
+  for (const { path, key, made } of wishes) {
+    if (made === undefined) continue;
+    const isThere =
+      path === '/v1/purchases' ? purchases.has(fromWire('purchase', made)) : known.get(key) === fromWire('run', made);
+    if (!isThere) tally.fault(`${made} was acknowledged and is not there`);
+  }
+  const asked = new Set(wishes.map(({ key }) => key));
+  for (const { id, key } of runs) if (!asked.has(key)) tally.fault(`nobody asked for the run ${id}`);
+  const wished = wishes.filter(({ path }) => path === '/v1/purchases').length;
+  if (purchases.size > wished) tally.fault(`${purchases.size} purchases for ${wished} wishes`);
+}
+
+/** Each payment at the provider is credited, or a person is told; nothing is credited without one; no attempt charged twice. */
+async function checkProvider(sql: postgres.Sql, { omise }: World, tally: Tally): Promise<void> {
+  const claims = new Set((await sql`select reference from payments.claims`).map((row) => String(row['reference'])));
+  const told = new Set((await sql`select reference from payments.differences`).map((row) => String(row['reference'])));
+  const charges = new Map(omise.charges().map((charge: Json) => [String(charge.id), String(charge.status)]));
+  for (const [id, status] of charges) {
+    if (status === 'successful' && !claims.has(id) && !told.has(id)) tally.fault(`${id} is paid and nobody knows`);
+  }
+  for (const id of claims) if (charges.get(id) !== 'successful') tally.fault(`${id} is credited and not paid`);
+  for (const [attempt, n] of Object.entries(omise.chargesPerAttempt())) {
+    if (n > 1) tally.fault(`attempt ${attempt} made ${n} charges`);
+  }
+}
+
+/** Executors were called for paid runs only, and whatever succeeded was done. */
+async function checkExecutor(sql: postgres.Sql, { executor }: World, tally: Tally): Promise<void> {
+  const rows = await sql<{ id: string; state: string }[]>`select id, state from workflows.runs`;
+  const states = new Map(rows.map(({ id, state }) => [id, state]));
+  const called = new Set(executor.runs.filter(({ refusal }) => refusal === null).map(({ runId }) => runId));
+  for (const id of called) if (!states.has(fromWire('run', id))) tally.fault(`the executor worked for ${id}, unpaid`);
+  const worked = new Set([...called].map((id) => fromWire('run', id)));
+  for (const [id, state] of states) {
+    if (state === 'succeeded' && !worked.has(id)) tally.fault(`${id} has succeeded and was never sent`);
+    tally.count('runs in the end', state);
+  }
+}
+
+/** By another way than the ledger's: from what was granted, bought, paid and given back. */
+async function checkBalance(sql: postgres.Sql, world: World, account: string, tally: Tally): Promise<void> {
+  const [row] = await sql<{ available: bigint; expected: bigint }[]>`
+    select (select available::int from credits.accounts where account_id = ${account}) as available,
+      ${GRANTED}::int
+        + (select count(*)::int * ${Number(world.pack.credits)}::int from payments.purchases
+           where account_id = ${account} and state = 'completed')
+        - (select coalesce(sum(cost - returned), 0)::int from workflows.runs where account_id = ${account}) as expected`;
+  if (row?.available !== row?.expected) tally.fault(`${account} has ${row?.available}, and should ${row?.expected}`);
+}

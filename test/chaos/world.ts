@@ -1,0 +1,153 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import postgres from 'postgres';
+import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import type { OmiseControl } from '../../sandbox/omise/control/control.ts';
+import { freePort, startPostgres, temporaryHome } from '../../sandbox/postgres.ts';
+import { startBalancer } from '../harness/balancer.ts';
+import { type Client, type Json, newCustomer, newOperator } from '../harness/client.ts';
+import { type FailingChild, failingChild } from '../harness/failing-child.ts';
+import { startProvider, type TestFarebox } from '../harness/farebox.ts';
+import { startProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
+import { makeTemplate, PASSWORDS, TEMPLATE } from '../harness/template.ts';
+import { grant, offer, workflowOf } from '../workflows/stage.ts';
+
+/** Two replicas with a database, a provider and an executor of their own, and a bad network between all of them. */
+export interface World {
+  farebox: TestFarebox;
+  replicas: FailingChild[];
+  omise: OmiseControl;
+  executor: Executor;
+  /** Between Farebox and the others. */
+  network: { database: TcpProxy; provider: TcpProxy; executor: TcpProxy };
+  /** Stops PostgreSQL as a crash would, and starts it again. */
+  restartDatabase(): Promise<void>;
+  people: { who: Client; workflows: Json[] }[];
+  pack: Json;
+  superuserUrl: string;
+  folder: string;
+  close(): Promise<void>;
+}
+
+export const GRANTED = 200;
+const CUSTOMERS = 6;
+
+/** What executors do, good and bad. */
+const SERVICES = [
+  { path: '/echo', credit_cost: 3 },
+  { path: '/slow?ms=150', credit_cost: 7 },
+  { path: '/async?progress=1&parts=2&delay_ms=40', credit_cost: 11 },
+  { path: '/fail-times?n=1', credit_cost: 5 },
+  { path: '/refuse', credit_cost: 13 },
+  { path: '/async-fail?progress=1', credit_cost: 2 },
+  { path: '/cut', credit_cost: 4 },
+];
+
+export async function openWorld(seed: number): Promise<World> {
+  const folder = await mkdtemp(join(tmpdir(), 'farebox-chaos-'));
+  const server = await ownServer();
+  const omise = await startProvider({ seed, webhookTimeoutMs: 2_000 });
+  const executor = await startExecutor();
+  const portOf = (url: string) => Number(new URL(url).port);
+  const network = {
+    database: await startProxy({ target: { port: server.port } }),
+    provider: await startProxy({ target: { port: portOf(omise.url) } }),
+    executor: await startProxy({ target: { port: executor.port } }),
+  };
+  const database = {
+    name: TEMPLATE,
+    superuserUrl: server.url(),
+    appUrl: network.database.url(server.url({ user: 'farebox_app', password: PASSWORDS.app })),
+    ownerUrl: server.url({ user: 'farebox_owner', password: PASSWORDS.owner }),
+    auditorUrl: server.url({ user: 'farebox_auditor', password: PASSWORDS.auditor }),
+    drop: async () => {},
+  };
+  const [front, inner] = [await startBalancer(), await startBalancer()];
+  const env = {
+    PUBLIC_URL: front.url,
+    OMISE_URL: `http://127.0.0.1:${network.provider.port}`,
+    OMISE_DEADLINE_MS: '700',
+    EGRESS_ALLOW: `127.0.0.1:${network.executor.port}`,
+    ACCESS_TOKEN_TTL_S: '3600',
+  };
+  const replicas = [await failingChild({ database, omise, env }), await failingChild({ database, omise, env })];
+  const [first] = replicas;
+  if (!first) throw new Error('no replica');
+  front.serve(replicas.map(({ publicPort }) => publicPort));
+  inner.serve(replicas.map(({ internalPort }) => internalPort));
+  omise.control.account({ webhook_uri: `${front.url}/v1/webhooks/omise` });
+  const farebox = { ...first, url: front.url, internalUrl: inner.url };
+  const operator = await newOperator(farebox);
+  const at = { ...executor, url: `http://127.0.0.1:${network.executor.port}` };
+  const services: Json[] = [];
+  for (const { path, credit_cost } of SERVICES) {
+    const calls = { max_attempts: 50, timeout_ms: 1_000, report_interval_s: 5, deadline_s: 3600 };
+    services.push(await offer(operator, at, path, { credit_cost, executor: calls }));
+  }
+  const body = { name: 'Starter', credits: 50, price: 50_000 };
+  const pack = await operator.ok('POST', '/v1/admin/packages', { body });
+  const people: World['people'] = [];
+  for (let n = 0; n < CUSTOMERS; n += 1) {
+    const who = await newCustomer(farebox);
+    await grant(operator, who, GRANTED);
+    const workflows: Json[] = [];
+    for (const service of services) workflows.push(await workflowOf(who, service));
+    people.push({ who, workflows });
+  }
+  return {
+    ...{ farebox, replicas, executor, network, people, pack, folder },
+    omise: omise.control,
+    restartDatabase: () => server.restart(),
+    superuserUrl: server.url(),
+    close: async () => {
+      await Promise.all(replicas.map((child) => child.close()));
+      await Promise.all([executor.close(), omise.close(), front.close(), inner.close()]);
+      await Promise.all(Object.values(network).map((proxy) => proxy.close()));
+      await server.stop();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+/** Durable, as in production: it is stopped in the middle of its work. */
+async function ownServer() {
+  const home = temporaryHome();
+  const port = await freePort();
+  const settings = { shared_buffers: '64MB', max_connections: '100', log_min_messages: 'fatal' };
+  let server = await startPostgres({ home, port, settings });
+  await makeTemplate(server.url);
+  return {
+    port,
+    url: (as?: { user: string; password: string }) => {
+      const url = new URL(server.url(TEMPLATE));
+      if (as) Object.assign(url, { username: as.user, password: as.password });
+      return url.href;
+    },
+    restart: async () => {
+      await server.stop('immediate');
+      server = await startPostgres({ home, port, settings });
+    },
+    stop: async () => {
+      await server.stop('immediate');
+      await rm(home, { recursive: true });
+    },
+  };
+}
+
+/** Leases and pauses run out, as hours would let them. */
+export async function passTime(world: World): Promise<void> {
+  const sql = postgres(world.superuserUrl, { max: 1, onnotice: () => {} });
+  try {
+    await sql`update payments.webhook_inbox set next_attempt_at = now() where state = 'received'`;
+    await sql`
+      update payments.charges set next_check_at = now() - interval '1 second',
+        created_at = created_at - interval '40 seconds' where next_check_at is not null`;
+    await sql`
+      update workflows.runs set next_attempt_at = now()
+      where state in ('queued', 'running') and next_attempt_at > now() + interval '300 milliseconds'`;
+  } finally {
+    await sql.end();
+  }
+  await Promise.all(world.replicas.map((child) => child.hurry()));
+}

@@ -1,0 +1,33 @@
+import { expect } from 'vitest';
+import { FAILPOINTS } from '../../src/platform/failpoints.ts';
+import type { Kind } from '../harness/failpoints-in-child.ts';
+import type { CellPlan } from './cell.ts';
+import { paymentScenarios } from './payment-scenarios.ts';
+import { platformScenarios } from './platform-scenarios.ts';
+import { purchaseScenarios } from './purchase-scenarios.ts';
+import { runScenarios } from './run-scenarios.ts';
+
+const KINDS: Kind[] = ['kill', 'throw', 'hang'];
+
+/** Two halves of about the same length, each with a stage of its own, side by side. */
+export const halves = {
+  'what is bought': [...purchaseScenarios, ...paymentScenarios],
+  'what is run': [...runScenarios, ...platformScenarios],
+};
+
+/** Every point of every scenario, by every fault, with one replica and with two: those with one come first. */
+export const cellsOf = (scenarios: CellPlan['scenario'][]): CellPlan[] =>
+  ([1, 2] as const).flatMap((replicas) =>
+    scenarios.flatMap((scenario) =>
+      scenario.points.flatMap((point) => KINDS.map((kind) => ({ scenario, point, kind, replicas }))),
+    ),
+  );
+
+export const nameOf = ({ scenario, point, kind, replicas }: CellPlan): string =>
+  `${scenario.name}: ${kind} at ${point}, ${replicas === 1 ? 'one replica' : 'two replicas'}`;
+
+/** No name without a story that comes past it. */
+export function expectEveryPoint(): void {
+  const reached = new Set(Object.values(halves).flatMap((some) => some.flatMap(({ points }) => [...points])));
+  expect(FAILPOINTS.filter((name) => !reached.has(name))).toEqual([]);
+}

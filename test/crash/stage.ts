@@ -1,0 +1,78 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type postgres from 'postgres';
+import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import type { OmiseControl } from '../../sandbox/omise/control/control.ts';
+import { type Balancer, startBalancer } from '../harness/balancer.ts';
+import { type Client, type Json, newCustomer, newOperator } from '../harness/client.ts';
+import { cloneDatabase } from '../harness/database.ts';
+import { type FailingChild, failingChild } from '../harness/failing-child.ts';
+import { startProvider, type TestFarebox } from '../harness/farebox.ts';
+import { CREDITS, PRICE, type Shop, shopOf } from '../payments/shop.ts';
+import { grant, offer } from '../workflows/stage.ts';
+
+/** Two replicas that can die, behind one address, with everything around them that lives on. */
+export interface CrashStage {
+  /** As clients see it: the balancer, whoever stands behind it. */
+  farebox: TestFarebox;
+  front: Balancer;
+  inner: Balancer;
+  replicas: [FailingChild, FailingChild];
+  omise: OmiseControl;
+  executor: Executor;
+  operator: Client;
+  shop: Shop;
+  sql: postgres.Sql;
+  /** A new account with 100 credits, whose requests may be lost. */
+  customer(credits?: number): Promise<Client>;
+  /** What the executor does at a path. */
+  service(path: string, terms?: Json): Promise<Json>;
+  /** A folder of this stage's own. */
+  folder: string;
+  close(): Promise<void>;
+}
+
+export { CREDITS, PRICE };
+
+/** All faults are meant to be seen: nothing is limited, tokens last, and nobody waits long for the provider. */
+const settings = { ACCESS_TOKEN_TTL_S: '3600', OMISE_DEADLINE_MS: '2000', DATABASE_POOL: '4' };
+
+export async function openCrashStage(): Promise<CrashStage> {
+  const folder = await mkdtemp(join(tmpdir(), 'farebox-crash-'));
+  const [database, omise, executor] = [await cloneDatabase(), await startProvider(), await startExecutor()];
+  const [front, inner] = [await startBalancer(), await startBalancer()];
+  const env = { ...settings, PUBLIC_URL: front.url, EGRESS_ALLOW: `127.0.0.1:${executor.port}` };
+  const one = await failingChild({ database, omise, env });
+  const two = await failingChild({ database, omise, env });
+  const replicas: CrashStage['replicas'] = [one, two];
+  front.serve(replicas.map(({ publicPort }) => publicPort));
+  inner.serve(replicas.map(({ internalPort }) => internalPort));
+  omise.control.account({ webhook_uri: `${front.url}/v1/webhooks/omise` });
+  const farebox = { ...one, url: front.url, internalUrl: inner.url };
+  const operator = await newOperator(farebox);
+  const shop = await shopOf(farebox);
+  const services = new Map<string, Promise<Json>>();
+  return {
+    ...{ farebox, front, inner, replicas, executor, operator, shop, folder },
+    omise: omise.control,
+    sql: shop.sql,
+    customer: async (credits = 100) => {
+      const customer = await newCustomer(farebox);
+      if (credits > 0) await grant(operator, customer, credits);
+      return customer;
+    },
+    service: (path, terms = {}) => {
+      const known = services.get(path) ?? offer(operator, executor, path, terms);
+      services.set(path, known);
+      return known;
+    },
+    close: async () => {
+      await Promise.all(replicas.map((child) => child.close()));
+      await shop.stop();
+      await Promise.all([executor.close(), omise.close(), front.close(), inner.close()]);
+      await database.drop();
+      await rm(folder, { recursive: true });
+    },
+  };
+}

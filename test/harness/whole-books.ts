@@ -1,0 +1,63 @@
+import postgres from 'postgres';
+import { faultsInBooks } from './books.ts';
+
+/**
+ * Everything that is wrong in a database at this moment, in words; empty at every moment, also in the midst of a storm.
+ * The one place that decides what the crash matrix and the chaos runs call sound.
+ */
+export async function faultsInWholeBooks(superuserUrl: string): Promise<string[]> {
+  return [...(await faultsInBooks(superuserUrl)), ...(await faultsBetweenContexts(superuserUrl))];
+}
+
+/** Money against what it was for: each statement shows rows that must not be. */
+const CHECKS: Record<string, string> = {
+  'a completed purchase is credited once, with its credits, to its account': `
+    select p.id from payments.purchases p
+      left join credits.transfers t on t.kind = 'purchase' and t.ref_type = 'purchase' and t.ref_id = p.id
+    group by p.id, p.account_id, p.credits, p.state
+    having count(t.id) <> (p.state = 'completed')::int
+      or bool_or(t.amount <> p.credits or t.account_id <> p.account_id)`,
+  'a completed purchase has its claim, and no other has one': `
+    select p.id from payments.purchases p left join payments.claims c on c.purchase_id = p.id
+    where (p.state = 'completed') <> (c.purchase_id is not null)`,
+  'no credit without its purchase': `
+    select t.id from credits.transfers t left join payments.purchases p on p.id = t.ref_id
+    where t.kind = 'purchase' and p.id is null`,
+  'a run is paid once, by its owner': `
+    select r.id from workflows.runs r
+      left join credits.transfers t on t.kind = 'spend' and t.ref_type = 'run' and t.ref_id = r.id
+    group by r.account_id, r.id, r.cost
+    having count(t.id) <> 1 or bool_or(t.amount <> r.cost or t.account_id <> r.account_id)`,
+  'no spend without its run': `
+    select t.id from credits.transfers t left join workflows.runs r on r.id = t.ref_id
+    where t.kind = 'spend' and r.id is null`,
+  'what a run gave back is what the ledger gave back, and never for a success': `
+    select r.id from workflows.runs r
+      left join credits.transfers t on t.kind = 'return' and t.ref_type = 'run' and t.ref_id = r.id
+    group by r.account_id, r.id, r.returned, r.state
+    having count(t.id) > 1 or coalesce(sum(t.amount), 0) <> r.returned or (r.state = 'succeeded' and r.returned > 0)`,
+  'a run has an end exactly when it is over': `
+    select id from workflows.runs where (finished_at is not null) <> (state in ('succeeded', 'failed', 'cancelled'))`,
+  'a run ended once': `
+    select subject_id from platform.events
+    where type in ('workflows.run_succeeded', 'workflows.run_failed', 'workflows.run_cancelled')
+    group by subject_id having count(*) > 1`,
+  'a purchase was completed once': `
+    select subject_id from platform.events where type = 'payments.purchase_completed' group by subject_id having count(*) > 1`,
+};
+
+async function faultsBetweenContexts(superuserUrl: string): Promise<string[]> {
+  const sql = postgres(superuserUrl, { max: 1, onnotice: () => {} });
+  try {
+    return await sql.begin('isolation level repeatable read read only', async (tx) => {
+      const faults: string[] = [];
+      for (const [rule, statement] of Object.entries(CHECKS)) {
+        const rows = await tx.unsafe(statement);
+        if (rows.length > 0) faults.push(`${rule}: ${JSON.stringify(rows.slice(0, 5))}`);
+      }
+      return faults;
+    });
+  } finally {
+    await sql.end();
+  }
+}
