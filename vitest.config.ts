@@ -15,7 +15,7 @@ export default defineConfig({
     projects: [
       { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash] } },
       { extends: true, test: { name: 'slow', include: ['test/slow/**/*.test.ts'], testTimeout: 300_000 } },
-      { extends: true, test: { name: 'crash', include: crash, testTimeout: 60_000 } },
+      { extends: true, test: { name: 'crash', include: crash, testTimeout: 240_000 } },
     ],
   },
 });

@@ -42,7 +42,7 @@ export async function findPgbench(): Promise<Pgbench> {
     if (version) return { version, isReal: true, run: (...args) => runPgbench(file, ...args) };
   }
   process.stderr.write(`There is no pgbench on this machine, so a bare loop over postgres.js stands in for it, which is slower.
-Ratios to it flatter. To install it: apt-get install postgresql-contrib (Debian: in postgresql-15 or newer), brew install libpq.\n`);
+Ratios to it flatter. To install it: apt-get install postgresql (its server need not run), or brew install libpq.\n`);
   return { version: 'none: a bare loop over postgres.js', isReal: false, run: bareLoop };
 }
 

@@ -3,7 +3,8 @@ import postgres from 'postgres';
 
 /**
  * Fills a migrated, empty database with many transfers, valid to the last hash, and what they stand for: accounts, each
- * with one grant that is in the audit log, and finished runs. `farebox audit` finds nothing in it.
+ * with one grant that is in the audit log, and finished runs. `farebox audit` finds nothing in it, but for A02 after an
+ * hour: sealing the audit log is a worker's.
  *
  *   node bench/seed-transfers.ts --url postgres://postgres:…@127.0.0.1:5433/farebox --transfers 10000000
  */

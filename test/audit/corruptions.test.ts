@@ -23,6 +23,7 @@ async function brokenAfter(corruption: string): Promise<string[]> {
   let broken: string[] | undefined;
   await world.root
     .begin(async (tx) => {
+      await tx`set local jit = off`;
       await tx`set local session_replication_role = replica`; // neither triggers nor foreign keys stand in the way
       await tx.unsafe(corruption);
       broken = brokenIn(await auditWithin(tx));

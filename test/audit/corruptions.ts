@@ -132,7 +132,7 @@ export const runCorruptions: Corruption[] = [
   [
     'a run for less than was spent',
     `update workflows.runs set cost = cost - 1 where ${run("state = 'succeeded' and returned = 0")}`,
-    ['W01', 'W08'],
+    ['W01', 'W02', 'W08'],
   ],
   [
     'a run that nobody paid for',
@@ -163,13 +163,13 @@ export const runCorruptions: Corruption[] = [
   [
     'a failed run whose credits were not given back',
     `update workflows.runs set returned = 0 where ${run("state = 'failed' and returned > 0")}`,
-    ['W03', 'W07'],
+    ['W02', 'W07'],
   ],
   [
     'a return for a run that succeeded, by the ledger’s own door',
     `select credits.post(s.account_id, 'return', s.amount, 'run', s.ref_id, s.id, null)
       from credits.transfers s join workflows.runs r on r.id = s.ref_id where s.kind = 'spend' and r.state = 'succeeded' limit 1`,
-    ['W03'],
+    ['W02'],
   ],
   [
     'a run that succeeded and gave its credits back',

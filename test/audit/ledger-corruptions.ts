@@ -2,7 +2,7 @@
 export type Corruption = [what: string, how: string, broken: string[]];
 
 /** The account with the most lines, as `busy`; a line of it, as `line`. */
-export const busy = '(select account_id from credits.accounts order by seq desc limit 1)';
+const busy = '(select account_id from credits.accounts order by seq desc limit 1)';
 const line = (seq: string) => `account_id = ${busy} and seq = ${seq}`;
 const middle = '(select max(seq) / 2 from credits.transfers)';
 const lastLine = '(select max(seq) from credits.transfers)';
@@ -40,7 +40,7 @@ export const ledgerCorruptions: Corruption[] = [
   [
     'a changed amount of a spend',
     `update credits.transfers set amount = 1 where ${runLine('spend')}`,
-    ['L07', 'L09', 'W01'],
+    ['L07', 'L09', 'W01', 'W02'],
   ],
   [
     'a changed amount, hashed anew by somebody who knows how',
@@ -136,7 +136,7 @@ export const ledgerCorruptions: Corruption[] = [
     'a return of more than was spent, by the ledger’s own door',
     `select credits.post(account_id, 'return', amount + 1, 'run', ref_id, id, null) from credits.transfers s
       where kind = 'spend' and not exists (select from credits.transfers r where r.kind = 'return' and r.ref_id = s.ref_id) limit 1`,
-    ['L14', 'W03'],
+    ['L14', 'W02'],
   ],
   [
     'a return for no spend at all',

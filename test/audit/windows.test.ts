@@ -125,7 +125,7 @@ test('a window that takes too long is taken again in smaller pieces', async () =
   expect(result).toMatchObject({ checked: 3_701, offending: 0 });
 });
 
-test('it rests between windows as long as they took, when it is to be gentle', async () => {
+test('it rests between windows, as many times as long as they took as it is told to', async () => {
   const time = async (rest: number) => {
     const client = openAuditClient({ url: at.auditorUrl }, 'live');
     const began = performance.now();
@@ -133,7 +133,7 @@ test('it rests between windows as long as they took, when it is to be gentle', a
     await client.end();
     return performance.now() - began;
   };
-  expect((await time(1)) / (await time(0))).toBeGreaterThan(1.4);
+  expect((await time(4)) / (await time(0))).toBeGreaterThan(2);
 });
 
 test('it ends when it is told to', async () => {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { fromWire } from '../../src/platform/ids.ts';
 import type { Json } from '../harness/client.ts';
-import { faultsInWholeBooks } from '../harness/whole-books.ts';
+import { faultsAtRest, faultsInWholeBooks } from '../harness/whole-books.ts';
 import { ask, type Wish } from './people.ts';
 import type { Tally } from './tally.ts';
 import { GRANTED, passTime, type World } from './world.ts';
@@ -32,7 +32,7 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
   await calm(world, tally);
   const sql = postgres(world.superuserUrl, { max: 1, onnotice: () => {} });
   try {
-    for (const fault of await faultsInWholeBooks(world.superuserUrl)) tally.fault(fault);
+    for (const fault of await faultsAtRest(world.superuserUrl)) tally.fault(fault);
     await checkWishes(sql, wishes, tally);
     await checkProvider(sql, world, tally);
     await checkExecutor(sql, world, tally);
@@ -58,12 +58,26 @@ async function calm(world: World, tally: Tally): Promise<void> {
             (select from payments.differences where reference = id)) as unknown`;
       if (Object.values(open ?? {}).every((n) => n === 0)) return;
       if (Date.now() < end) continue;
-      tally.fault(`not calm in time: ${JSON.stringify(open)}`);
+      tally.fault(`not calm in time: ${JSON.stringify(open)}; ${await whatIsOpen(sql, world)}`);
       return;
     }
   } finally {
     await sql.end();
   }
+}
+
+/** For whoever has to find out why. */
+async function whatIsOpen(sql: postgres.Sql, world: World): Promise<string> {
+  const runs = await sql`
+    select r.state, r.attempt, s.endpoint, round(extract(epoch from r.next_attempt_at - now()))::int as due_in_s, count(*)::int as n
+    from workflows.runs r join workflows.services s on s.id = r.service_id
+    where r.state in ('queued', 'running') group by 1, 2, 3, 4 order by 5 desc limit 20`;
+  const sessions = await sql`
+    select state, wait_event_type, wait_event, left(query, 80) as query, round(extract(epoch from now() - state_change))::int as s
+    from pg_stat_activity where usename = 'farebox_app' and state <> 'idle'`;
+  const said = world.replicas.map(({ logged }) => logged.slice(-5).map((line) => JSON.stringify(line).slice(0, 600)));
+  const isIdle = await Promise.race([world.executor.idle().then(() => true), sleep(5).then(() => false)]);
+  return JSON.stringify({ isIdle, runs, sessions, said });
 }
 
 /** Everything that was acknowledged is there, and nothing that nobody asked for. */

@@ -86,7 +86,6 @@ async function provider({ omise }: World, dice: Dice, tally: Tally): Promise<voi
   omise.fault(rule);
 }
 
-const START_TRIES = 40; // of a second or so each
 let tickets = 0;
 
 /** A replica dies or stands still: at once, or at a place of the sagas that it comes past next. */
@@ -110,20 +109,8 @@ async function deaths(world: World, dice: Dice, tally: Tally): Promise<void> {
   }
   tally.count('a replica', atOnce ? 'killed' : `${kind} at a failpoint`);
   await sleep(pauseMs);
-  if (child.isAlive()) await child.release();
-  else await bringBack(child);
-}
-
-/** Without its database a process does not start: whoever looks after it tries again. */
-async function bringBack(child: World['replicas'][number]): Promise<void> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await child.start();
-    } catch (fault) {
-      if (tries === START_TRIES) throw fault;
-      await sleep(300);
-    }
-  }
+  await child.release();
+  await child.ready();
 }
 
 async function databaseCrash(world: World, tally: Tally): Promise<void> {
@@ -133,7 +120,7 @@ async function databaseCrash(world: World, tally: Tally): Promise<void> {
 
 /** The database may be away at that moment. */
 async function time(world: World, tally: Tally): Promise<void> {
-  const outcome = await passTime(world).then(
+  const outcome = await passTime(world, { byForce: true }).then(
     () => 'passed',
     () => 'stood still',
   );
@@ -147,6 +134,6 @@ export async function heal(world: World): Promise<void> {
   for (const child of world.replicas) {
     await child.disarm();
     await child.release();
-    if (!child.isAlive()) await bringBack(child);
+    await child.ready();
   }
 }

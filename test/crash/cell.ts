@@ -5,7 +5,7 @@ import type { Failpoint } from '../../src/platform/failpoints.ts';
 import type { CallOptions, Client, Json, Reply } from '../harness/client.ts';
 import type { FailingChild } from '../harness/failing-child.ts';
 import type { Kind } from '../harness/failpoints-in-child.ts';
-import { faultsInWholeBooks } from '../harness/whole-books.ts';
+import { faultsAtRest } from '../harness/whole-books.ts';
 import type { CrashStage } from './stage.ts';
 
 /** One story that has an end, whatever dies on the way. */
@@ -33,7 +33,7 @@ export interface CellPlan {
   replicas: 1 | 2;
 }
 
-const PATIENCE_MS = 40_000; // a cell takes a second on a machine that has nothing else to do
+const PATIENCE_MS = 100_000; // a cell takes a second on a machine that has nothing else to do
 const ANSWER_WITHIN_MS = { kill: 3_000, throw: 3_000, hang: 400 };
 const HANGS_MS = 250; // then who stands still alone is killed
 const LEND_EVERY_MS = 400; // longer than any call that is meant to succeed
@@ -67,9 +67,9 @@ export class Cell {
     const cell = new Cell(stage, plan);
     const { scenario, point, kind, replicas } = plan;
     await bringUp(stage, replicas);
-    cell.#state = await scenario.set(stage);
-    await cell.#all((child) => child.arm({ name: point, kind, ticket: cell.#ticket }));
     try {
+      cell.#state = await scenario.set(stage);
+      await cell.#all((child) => child.arm({ name: point, kind, ticket: cell.#ticket }));
       await scenario.play(cell, cell.#state);
       await cell.until('the failpoint is reached', async () => cell.#hasFired());
       await cell.#check();
@@ -171,7 +171,7 @@ export class Cell {
 
   async #check(isLate = false): Promise<void> {
     await this.#plan.scenario.check(this.stage, this.#state, isLate);
-    const faults = await faultsInWholeBooks(this.stage.farebox.database.superuserUrl);
+    const faults = await faultsAtRest(this.stage.farebox.database.superuserUrl);
     if (faults.length > 0) throw new Error(`the books are wrong:\n${faults.join('\n')}`);
     if (this.#bad.length > 0) throw new Error(`answers that must not be: ${this.#bad.join('\n')}`);
   }
@@ -191,7 +191,7 @@ export class Cell {
 async function bringUp(stage: CrashStage, replicas: 1 | 2): Promise<void> {
   for (const [n, child] of stage.replicas.entries()) {
     if (n >= replicas) await child.kill();
-    else if (!child.isAlive()) await child.start();
+    else await child.ready();
   }
   const [first] = stage.replicas;
   stage.front.prefer(first.publicPort);

@@ -12,7 +12,7 @@ export interface Buying {
   purchase?: Json;
 }
 
-export const buying = async (stage: CrashStage): Promise<Buying> => ({
+const buying = async (stage: CrashStage): Promise<Buying> => ({
   customer: await stage.customer(0),
   key: randomUUID(),
 });
@@ -23,7 +23,7 @@ export const bought = async (stage: CrashStage, method: Json = { type: 'promptpa
 };
 
 /** Until there is something to pay, or the purchase is over. */
-export async function order(cell: Cell, state: Buying, method: Json = { type: 'promptpay' }): Promise<Json> {
+async function order(cell: Cell, state: Buying, method: Json = { type: 'promptpay' }): Promise<Json> {
   const body = { package_id: cell.stage.shop.pack.id, method };
   const isFinal = (reply: Json) =>
     reply.status === 201 && (reply.body.qr_url || reply.body.authorize_uri || reply.body.status !== 'pending');

@@ -37,5 +37,5 @@ test.each(plans.map((one) => [nameOf(one), one] as const))(
   async (_name, one) => {
     await Cell.run(stage, one);
   },
-  60_000,
+  240_000,
 );

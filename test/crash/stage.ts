@@ -9,7 +9,7 @@ import { type Client, type Json, newCustomer, newOperator } from '../harness/cli
 import { cloneDatabase } from '../harness/database.ts';
 import { type FailingChild, failingChild } from '../harness/failing-child.ts';
 import { startProvider, type TestFarebox } from '../harness/farebox.ts';
-import { CREDITS, PRICE, type Shop, shopOf } from '../payments/shop.ts';
+import { CREDITS, type Shop, shopOf } from '../payments/shop.ts';
 import { grant, offer } from '../workflows/stage.ts';
 
 /** Two replicas that can die, behind one address, with everything around them that lives on. */
@@ -33,7 +33,7 @@ export interface CrashStage {
   close(): Promise<void>;
 }
 
-export { CREDITS, PRICE };
+export { CREDITS };
 
 /** All faults are meant to be seen: nothing is limited, tokens last, and nobody waits long for the provider. */
 const settings = { ACCESS_TOKEN_TTL_S: '3600', OMISE_DEADLINE_MS: '2000', DATABASE_POOL: '4' };

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type ChildFarebox, childForFile } from './child.ts';
 import type { Order, ToChild } from './failpoints-in-child.ts';
 
@@ -11,9 +12,13 @@ export interface FailingChild extends ChildFarebox {
   /** Its loops do not wait any longer. */
   hurry(fromMs?: number): Promise<void>;
   isAlive(): boolean;
+  /** Resolves when it is there and listens; starts it when it is not. */
+  ready(): Promise<void>;
   close(): Promise<void>;
 }
 
+const START_TRIES = 20;
+const START_PAUSE_MS = 300;
 const preload = new URL('./failpoints-in-child.ts', import.meta.url);
 
 export async function failingChild(options: Parameters<typeof childForFile>[0] = {}): Promise<FailingChild> {
@@ -36,8 +41,30 @@ export async function failingChild(options: Parameters<typeof childForFile>[0] =
       now.on('message', heard).once('exit', done);
       now.send(message, (fault) => fault && done());
     });
+  /** On a machine that has too much to do a start may take too long, and without its database there is none. */
+  const insist = async () => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await child.start();
+      } catch (fault) {
+        if (tries === START_TRIES) throw fault;
+        await sleep(START_PAUSE_MS);
+      }
+    }
+  };
+  let starting: Promise<void> | undefined;
+  const start = () => {
+    starting ??= insist().finally(() => {
+      starting = undefined;
+    });
+    return starting;
+  };
   return {
     ...child,
+    start,
+    ready: async () => {
+      if (starting || !isAlive()) await start();
+    },
     arm: (order) => tell({ do: 'arm', order }),
     disarm: () => tell({ do: 'disarm' }),
     release: () => tell({ do: 'release' }),

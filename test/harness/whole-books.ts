@@ -1,4 +1,6 @@
 import postgres from 'postgres';
+import { allChecks } from '../../src/audit.ts';
+import { openAuditClient, runAudit } from '../../src/platform/audit/run-audit.ts';
 import { faultsInBooks } from './books.ts';
 
 /**
@@ -7,6 +9,24 @@ import { faultsInBooks } from './books.ts';
  */
 export async function faultsInWholeBooks(superuserUrl: string): Promise<string[]> {
   return [...(await faultsInBooks(superuserUrl)), ...(await faultsBetweenContexts(superuserUrl))];
+}
+
+/** The server of the tests is not durable, and its operators were not appointed by the command line. */
+const UNLIKE_PRODUCTION = ['D03', 'I05'];
+
+/** The same, and what `farebox audit` finds: for when everything has come to rest. */
+export async function faultsAtRest(superuserUrl: string): Promise<string[]> {
+  const sql = openAuditClient({ url: superuserUrl }, 'snapshot');
+  try {
+    const { checks } = await runAudit(sql, allChecks, 'snapshot', { rest: 0 });
+    const broken = checks.filter(({ id, offending }) => offending > 0 && !UNLIKE_PRODUCTION.includes(id));
+    return [
+      ...(await faultsInWholeBooks(superuserUrl)),
+      ...broken.map(({ id, rule, examples }) => `audit ${id}, ${rule}: ${examples.slice(0, 5)}`),
+    ];
+  } finally {
+    await sql.end();
+  }
 }
 
 /** Money against what it was for: each statement shows rows that must not be. */

@@ -186,5 +186,8 @@ export const requests: Record<string, Ask> = {
   },
   'POST /v1/admin/services/:id/reprice-workflows': ({ service }) =>
     at(admin(`services/${service.id}/reprice-workflows`), { reason }),
+  'GET /v1/admin/audit': () => at(admin('audit')),
+  'POST /v1/admin/audit': () => at(admin('audit')),
+  'POST /v1/admin/audit/clear': () => at(admin('audit/clear'), { reason }),
   'GET /v1/admin/runs/:id': async (world) => at(admin(`runs/${(await world.startRun()).run.id}`)),
 };

@@ -106,6 +106,9 @@ export const internalRoutes: Row[] = [
   ['POST',   '/v1/admin/services/:id/signing-secrets',      'operator',        401, 401, 403, 403, 201, 201],
   ['POST',   '/v1/admin/services/:id/reprice-workflows',    'operator',        401, 401, 403, 403, 200, 200],
   ['GET',    '/v1/admin/runs/:id',                          'operator',        401, 401, 403, 403, 200, 200],
+  ['GET',    '/v1/admin/audit',                             'operator',        401, 401, 403, 403, 200, 200],
+  ['POST',   '/v1/admin/audit',                             'operator',        401, 401, 403, 403, 202, 202],
+  ['POST',   '/v1/admin/audit/clear',                       'operator',        401, 401, 403, 403, 409, 409], // nothing is halted
   // For the house: the network is the guard.
   ['GET',    '/livez',                                      'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/readyz',                                     'anyone',          200, 200, 200, 200, 200, 200],

@@ -115,6 +115,16 @@ const stories: Step[][] = [
     { do: 'complete', ago: 0, output: 1 },
   ],
   [late, dispatch('ok'), expire, { do: 'cancel' }],
+  [
+    dispatch('accepted'),
+    lapse,
+    dispatch('accepted'),
+    { do: 'progress', ago: 1 },
+    { do: 'part', ago: 1, number: 1, content: 1 },
+    { do: 'fail', ago: 1, code: 'a', retryable: true },
+    { do: 'fail', ago: 1, code: 'a', retryable: false },
+    { do: 'progress', ago: 0 },
+  ],
   [dispatch('unavailable'), dispatch('unavailable'), dispatch('unavailable')],
   [
     dispatch('accepted'),
@@ -240,6 +250,9 @@ test('any life of a run is answered, paid and ended as the page of plain code sa
     'fail: running → queued',
     'fail: running → failed',
     'fail: 409 run_finished',
+    'fail: 409 attempt_superseded',
+    'progress: 409 attempt_superseded',
+    'part: 409 attempt_superseded',
     'start again: 202',
   ])
     expect([...seen]).toContain(one);

@@ -34,8 +34,10 @@ export function report(checks: CheckResult[], look: Look, ms: number): string[] 
   const broken = checks.filter((one) => one.offending > 0).map((one) => one.id);
   const verdict =
     broken.length === 0
-      ? green(`All ${checks.length} invariants hold.`)
-      : red(`${broken.length} of ${checks.length} invariants are broken: ${broken.join(', ')}.`);
+      ? green(checks.length === 1 ? 'It holds.' : `All ${checks.length} invariants hold.`)
+      : red(
+          `${broken.length} of ${checks.length} invariants ${broken.length === 1 ? 'is' : 'are'} broken: ${broken.join(', ')}.`,
+        );
   lines.push('', `${bold(verdict)} ${dim(duration(ms))}`);
   return lines;
 }

@@ -38,13 +38,16 @@ const MINUTE_MS = 60_000;
 
 export function createSelfAudit(deps: SelfAuditDeps): SelfAudit {
   const stopping = new AbortController();
-  let running: Promise<unknown> | undefined;
+  let running: Promise<void> | undefined;
   const run = (isWanted: () => Promise<boolean>, signal = stopping.signal) => {
-    const now = auditAlone(deps, isWanted, AbortSignal.any([signal, stopping.signal])).finally(() => {
-      running = undefined;
-    });
-    running = now;
-    return now;
+    running = auditAlone(deps, isWanted, AbortSignal.any([signal, stopping.signal]))
+      .catch((fault) => {
+        if (!stopping.signal.aborted) throw fault; // else it was broken off, by us
+      })
+      .finally(() => {
+        running = undefined;
+      });
+    return running;
   };
   const isDue = async () => {
     const last = await lastAudit(deps.db);
@@ -69,9 +72,7 @@ export function createSelfAudit(deps: SelfAuditDeps): SelfAudit {
     },
     start: () => {
       if (running) return;
-      run(async () => true).catch((fault) => {
-        if (!stopping.signal.aborted) deps.log.error({ err: fault }, 'the audit could not be made');
-      });
+      run(async () => true).catch((fault) => deps.log.error({ err: fault }, 'the audit could not be made'));
     },
     stop: async () => {
       stopping.abort();

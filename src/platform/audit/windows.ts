@@ -74,31 +74,43 @@ interface Broken {
   examples: string[];
 }
 
-async function test(
-  sql: Sql,
-  walk: Walk,
-  checks: Check[],
-  window: { after: string[] | null; last: string[]; size: number },
-) {
+/** First whether anything at all is broken, which is nearly never; only then what. */
+async function test(sql: Sql, walk: Walk, checks: Check[], window: Window): Promise<Iterable<Broken>> {
   const conditions = checks.map(({ id, broken }) => ({ id, broken: `((${broken}) is not false)` }));
-  const columns = walk.key.map(([column]) => column);
-  // First whether anything at all is broken, which is nearly never; only then what. The limit is more than the window
-  // can have got in the meantime; it tells the planner, which knows nothing of row comparisons, that the window is small.
+  const place = [...window.last, ...(window.after ?? [])];
+  const [any] = await sql.unsafe(
+    `select from ${rowsOf(walk, window)} where ${conditions.map(({ broken }) => broken).join('\nor ')} limit 1`,
+    place,
+  );
+  if (!any) return [];
+  const key = walk.key.map(([column]) => `${walk.as}.${column}`).join(', ');
+  const told = conditions.map(({ id, broken }) => `('${id}', ${broken})`).join(',\n');
   return sql.unsafe<Broken[]>(
     `select found.id, count(*)::int as count, (array_agg(found.key))[1:${EXAMPLES}] as examples
      from (
-       select which.id, concat_ws(' ', ${columns.map((column) => `${walk.as}.${column}`).join(', ')}) as key
-       from (
-         select ${walk.columns?.join(', ') ?? '*'} from ${walk.table}
-         where ${isWithin(walk, 1)} and ${window.after ? isBeyond(walk, 1 + columns.length) : 'true'}
-         order by ${columns.join(', ')} limit ${2 * window.size}
-       ) ${walk.as} ${walk.join ?? ''}
-       cross join lateral (values ${conditions.map(({ id, broken }) => `('${id}', ${broken})`).join(',\n')}) as which (id, broken)
-       where (${conditions.map(({ broken }) => broken).join('\nor ')}) and which.broken
+       select which.id, concat_ws(' ', ${key}) as key
+       from ${rowsOf(walk, window)} cross join lateral (values ${told}) as which (id, broken)
+       where which.broken
      ) found group by found.id`,
-    [...window.last, ...(window.after ?? [])],
+    place,
   );
 }
+
+interface Window {
+  after: string[] | null;
+  last: string[];
+  size: number;
+}
+
+/**
+ * The limit is more than the window can have got in the meantime. It tells the planner, which knows nothing of row
+ * comparisons, that the window is small, and to walk along the key.
+ */
+const rowsOf = (walk: Walk, { after, size }: Window) => `(
+  select ${walk.columns?.join(', ') ?? '*'} from ${walk.table}
+  where ${isWithin(walk, 1)} and ${after ? isBeyond(walk, 1 + walk.key.length) : 'true'}
+  order by ${walk.key.map(([column]) => column).join(', ')} limit ${2 * size}
+) ${walk.as} ${walk.join ?? ''}`;
 
 /** SQL: how a row lies to the key that is given by the parameters from this one on. */
 const lies = (operator: string, { key }: Walk, from: number) =>

@@ -58,6 +58,8 @@ function tidy(described: Document): Document {
     for (const name of idle) delete schemas[name];
     isDone = idle.length === 0;
   }
+  // By name: the order of their creation changes with every import.
+  document.components.schemas = Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => (a < b ? -1 : 1)));
   return document;
 }
 
