@@ -12,6 +12,5 @@ grant execute on function
   credits.lock(uuid[])
 to {{app}};
 grant execute on function
-  credits.field(text),
   credits.transfer_hash(bytea, uuid, bigint, uuid, text, text, text, bigint, bigint, bigint, bigint, text, uuid, uuid, text, timestamptz)
 to {{app}}, {{auditor}};

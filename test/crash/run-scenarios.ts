@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { fromWire } from '../../src/platform/ids.ts';
 import type { Client, Json } from '../harness/client.ts';
-import { movesOf, offer, passDeadline, workflowOf } from '../workflows/stage.ts';
+import { hurry, movesOf, offer, passDeadline, workflowOf } from '../workflows/stage.ts';
 import type { Cell, Scenario } from './cell.ts';
 import type { CrashStage } from './stage.ts';
 
@@ -160,7 +160,7 @@ const triesAgain: Scenario<Running> = {
   play: async (cell, state) => {
     await startIt(cell, state);
     await cell.until('a second call', async () => {
-      await ageRuns(cell.stage, state);
+      await hurry(cell.stage.sql, state.run);
       return callsOf(cell.stage, state) > 1;
     });
     await ends(cell, state, 'succeeded');

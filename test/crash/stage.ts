@@ -43,9 +43,9 @@ export async function openCrashStage(): Promise<CrashStage> {
   const [database, omise, executor] = [await cloneDatabase(), await startProvider(), await startExecutor()];
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = { ...settings, PUBLIC_URL: front.url, EGRESS_ALLOW: `127.0.0.1:${executor.port}` };
-  const one = await failingChild({ database, omise, env });
-  const two = await failingChild({ database, omise, env });
-  const replicas: CrashStage['replicas'] = [one, two];
+  const start = () => failingChild({ database, omise, env });
+  const replicas: CrashStage['replicas'] = await Promise.all([start(), start()]);
+  const [one] = replicas;
   front.serve(replicas.map(({ publicPort }) => publicPort));
   inner.serve(replicas.map(({ internalPort }) => internalPort));
   omise.control.account({ webhook_uri: `${front.url}/v1/webhooks/omise` });

@@ -54,7 +54,6 @@ test('the application may call these functions and no others', () => {
   expect(functions.filter((one) => one.app).map((one) => one.name)).toEqual(
     [
       ...definers,
-      'credits.field(text)',
       'credits.transfer_hash(bytea,uuid,bigint,uuid,text,text,text,bigint,bigint,bigint,bigint,text,uuid,uuid,text,timestamp with time zone)',
       'platform.audit_text(platform.audit_log)',
       'platform.event_horizon()',

@@ -93,6 +93,9 @@ test('the auditor moves no credits, not even through the ledger’s own door', a
 });
 
 test('the auditor can recompute the hash of a line and the text of an audit row', async () => {
-  await expect(auditor`select credits.field('x')`).resolves.toHaveLength(1);
+  await expect(
+    auditor`select credits.transfer_hash('', account_id, seq, id, kind, debit, credit, amount, available_after, held_after,
+      debt_after, ref_type, ref_id, parent_id, memo, created_at) from credits.transfers`,
+  ).resolves.toEqual([]);
   await expect(auditor`select platform.audit_text(r) from platform.audit_log r`).resolves.toEqual([]);
 });

@@ -1,22 +1,22 @@
--- One field of the canonical text: its length in bytes, a colon, its bytes; null is '-'. (concat_ws would be ambiguous.)
-create or replace function credits.field(value text) returns text language sql immutable as $$
-  select coalesce(octet_length(value) || ':' || value, '-')
-$$;
-
--- hash = sha256(previous hash of the account ‖ canonical text); the canonical text is a version, then every field.
--- Times are UTC epoch microseconds, because the text of a timestamptz depends on the session. Test vector in docs/ledger-hash.md.
+-- hash = sha256(previous hash of the account ‖ canonical text); the canonical text is a version, then every field: its
+-- length in bytes, a colon, its bytes; null is '-'. (concat_ws would be ambiguous.) Written as one concatenation, which
+-- costs an eighth of a function for each field: every spend pays for it. Times are UTC epoch microseconds, because the
+-- text of a timestamptz depends on the session. Test vector in docs/ledger-hash.md.
 create or replace function credits.transfer_hash(
   previous bytea, account_id uuid, seq bigint, id uuid, kind text, debit text, credit text, amount bigint,
   available_after bigint, held_after bigint, debt_after bigint,
   ref_type text, ref_id uuid, parent_id uuid, memo text, created_at timestamptz
 ) returns bytea language sql stable as $$
-  select sha256(previous || convert_to('t1'
-    || credits.field(account_id::text) || credits.field(seq::text) || credits.field(id::text)
-    || credits.field(kind) || credits.field(debit) || credits.field(credit) || credits.field(amount::text)
-    || credits.field(available_after::text) || credits.field(held_after::text) || credits.field(debt_after::text)
-    || credits.field(ref_type) || credits.field(ref_id::text) || credits.field(parent_id::text) || credits.field(memo)
-    || credits.field((extract(epoch from created_at) * 1000000)::bigint::text), 'UTF8'))
+  select sha256(previous || convert_to(concat('t136:', account_id, length(seq::text), ':', seq, '36:', id,
+    octet_length(kind), ':', kind, octet_length(debit), ':', debit, octet_length(credit), ':', credit,
+    length(amount::text), ':', amount, length(available_after::text), ':', available_after,
+    length(held_after::text), ':', held_after, length(debt_after::text), ':', debt_after,
+    octet_length(ref_type), ':', ref_type, '36:', ref_id, coalesce('36:' || parent_id, '-'),
+    coalesce(octet_length(memo) || ':' || memo, '-'),
+    length((extract(epoch from created_at) * 1000000)::bigint::text), ':',
+    (extract(epoch from created_at) * 1000000)::bigint), 'UTF8'))
 $$;
+drop function if exists credits.field(text);
 
 -- Every move goes through here: one update of the account's row (which serialises the account), one inserted line.
 -- Returns no row when the account has not got the amount, or does not exist; then nothing has moved.
