@@ -10,7 +10,7 @@ export default defineConfig({
     globalSetup: ['test/harness/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2 * availableParallelism(), // they mostly wait: for the database, for each other's processes, for time
-    testTimeout: 20_000,
+    testTimeout: 60_000, // for a machine that is busy with other things, too
     hookTimeout: 60_000,
     projects: [
       { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash] } },

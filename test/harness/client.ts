@@ -132,7 +132,7 @@ async function newAccount(farebox: TestFarebox, email: string, role: Role, url: 
 export async function eventually<T>(
   look: () => Promise<T>,
   isDone: (seen: T) => boolean,
-  withinMs = 10_000,
+  withinMs = 20_000, // many times what anything takes on a quiet machine
 ): Promise<T> {
   const end = Date.now() + withinMs;
   for (;;) {
