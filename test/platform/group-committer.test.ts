@@ -36,14 +36,34 @@ function committerOver(
   return { ...committer, groups, sizes: () => groups.map(({ length }) => length) };
 }
 
-test('with nothing running an order goes at once and alone; what arrives meanwhile shares the next commit', async () => {
+test('with nothing running an order goes in this turn of the event loop; what arrives meanwhile shares the next commit', async () => {
   const { commit, sizes, waiting } = committerOver();
-  const answers = Promise.all(Array.from({ length: 100 }, (_, n) => commit(stepOf(`lane ${n}`, n))));
+  const first = commit(stepOf('first', -1));
+  expect(waiting()).toBe(1);
+  await later(null);
   expect(sizes()).toEqual([1]);
-  expect(waiting()).toBe(99);
+  const answers = Promise.all(Array.from({ length: 100 }, (_, n) => commit(stepOf(`lane ${n}`, n))));
+  expect(waiting()).toBe(100);
+  expect(await first).toBe(-1);
   expect(await answers).toEqual(Array.from({ length: 100 }, (_, n) => n));
-  expect(sizes()).toEqual([1, 64, 35]);
+  expect(sizes()).toEqual([1, 64, 36]);
   expect(waiting()).toBe(0);
+});
+
+test('a second group runs beside the first when as many wait as the first has', async () => {
+  const { promise: held, resolve: go } = Promise.withResolvers<void>();
+  const { commit, sizes } = committerOver({ groups: 2, many: (steps) => held.then(() => steps.map(({ n }) => n)) });
+  const answers = [0, 1, 2].map((n) => commit(stepOf(`lane ${n}`, n)));
+  await later(null);
+  expect(sizes()).toEqual([3]);
+  answers.push(...[3, 4].map((n) => commit(stepOf(`lane ${n}`, n))));
+  await later(null);
+  expect(sizes()).toEqual([3]);
+  answers.push(...[5, 6].map((n) => commit(stepOf(`lane ${n}`, n))));
+  await later(null);
+  expect(sizes()).toEqual([3, 4]);
+  go();
+  expect(await Promise.all(answers)).toEqual([0, 1, 2, 3, 4, 5, 6]);
 });
 
 test('orders of one lane keep their order and are in one commit at a time, however many run', async () => {
@@ -76,6 +96,7 @@ test('two orders with one key never share a commit', async () => {
 test('a customer with a thousand orders leaves room for one with a single order', async () => {
   const { commit, groups } = committerOver();
   const flood = Array.from({ length: 1000 }, (_, n) => commit(stepOf('flood', n)));
+  await later(null);
   await commit(stepOf('small', 0));
   expect(groups.findIndex((group) => group.some(({ lane }) => lane === 'small'))).toBe(1);
   await Promise.all(flood);
@@ -94,7 +115,8 @@ test('what is busy goes alone, beside the groups, and then together again', asyn
     },
     many: (steps) => later(steps.map(({ lane, n }) => (lane === 'locked' && isBusy ? ('busy' as const) : n))),
   });
-  const first = commit(stepOf('other', 0)); // in flight, so that the next ones form a group
+  const first = commit(stepOf('other', 0));
+  await later(null);
   const locked = Promise.all([1, 2, 3].map((n) => commit(stepOf('locked', n))));
   await first;
   for (let round = 0; round < 20; round += 1)
@@ -132,8 +154,8 @@ test('of a group that is refused each goes alone: one fails, the others do not',
 test('when the connection is lost nobody knows what was done: all are told, nothing is repeated', async () => {
   const { commit, groups } = committerOver({ many: () => Promise.reject(lost()) });
   const answers = await Promise.allSettled(Array.from({ length: 10 }, (_, n) => commit(stepOf(`lane ${n}`, n))));
-  expect(answers.map(({ status }) => status)).toEqual(['fulfilled', ...Array(9).fill('rejected')]);
-  expect(groups.length).toBe(2);
+  expect(answers.map(({ status }) => status)).toEqual(Array(10).fill('rejected'));
+  expect(groups.length).toBe(1);
   // And it works on.
   expect(await commit(stepOf('lane 1', 1))).toBe(1);
 });
@@ -148,6 +170,7 @@ test('too many orders of one customer are refused while others are served, and t
     many: (steps) => held.then(() => steps.map(({ n }) => n)),
   });
   const first = commit(stepOf('flood', -1));
+  await later(null);
   const flood = Array.from({ length: 2500 }, (_, n) => commit(stepOf('flood', n)));
   const others = Array.from({ length: 2500 }, (_, n) => commit(stepOf(`lane ${n}`, n)));
   const settled = Promise.allSettled([...flood, ...others]);

@@ -69,6 +69,8 @@ export function createGroupCommitter<O extends Order, Answer>(
   const running = { together: 0, alone: 0 };
   const quarantine = new Map<string, number>();
   let waiting = 0;
+  let latestGroup = 0;
+  let isPumpSet = false;
 
   async function commit(order: O): Promise<Answer> {
     const lane = lanes.get(order.lane) ?? { id: order.lane, waiting: [], isInFlight: false, alone: 0 };
@@ -78,7 +80,7 @@ export function createGroupCommitter<O extends Order, Answer>(
       lane.waiting.push({ order, resolve, reject });
       waiting += 1;
       queue(lane);
-      pump();
+      pumpSoon();
     });
   }
 
@@ -90,15 +92,29 @@ export function createGroupCommitter<O extends Order, Answer>(
     else ready.together.add(lane);
   }
 
+  /** What one turn of the event loop brings goes together: those who were answered together often come back together. */
+  function pumpSoon(): void {
+    if (isPumpSet) return;
+    isPumpSet = true;
+    setImmediate(() => {
+      isPumpSet = false;
+      pump();
+    });
+  }
+
   function pump(): void {
-    while (running.together < options.groups && ready.together.size > 0) void runTogether();
+    while (ready.together.size > 0 && mayRunTogether()) void runTogether();
     while (running.alone < options.alone && ready.alone.size > 0) void runAlone();
   }
+
+  /** Beside a running group only one of its size: a few at a time would go where soon many could. */
+  const mayRunTogether = () => running.together === 0 || (running.together < options.groups && waiting >= latestGroup);
 
   async function runTogether(): Promise<void> {
     running.together += 1;
     const group = compose();
     const members = [...group.values()].flat();
+    latestGroup = members.length;
     options.observe?.(members.length);
     const [first] = members;
     if (members.length === 1 && first) await settle(first, options.one(first.order));
