@@ -115,6 +115,23 @@ describe.skipIf(path === '')(
       await page.context().close();
     });
 
+    // It used to be put back as it came by the first event of the stream, and with it what was typed so far.
+    test('what a visitor has opened and typed stays while nothing new has happened', async () => {
+      const purchase = await buy({ type: 'payment_link' });
+      const page = await openPage(browser);
+      await page.goto(purchase.status_url);
+      await page.getByText('TrueMoney Wallet', { exact: true }).click();
+      const phone = page.getByLabel('Phone number of the wallet');
+      await phone.fill('0812345678');
+      const again = page.waitForResponse(purchase.status_url);
+      await page.evaluate(`document.dispatchEvent(new Event('visibilitychange'))`);
+      await (await again).finished();
+      await page.evaluate(() => new Promise((done) => setTimeout(done, 100)));
+      expect(await phone.isVisible()).toBe(true);
+      expect(await phone.inputValue()).toBe('0812345678');
+      await page.context().close();
+    });
+
     test('TrueMoney leads away, and the return visit shows what the provider says', async () => {
       const purchase = await buy({ type: 'payment_link' }, { return_uri: `${farebox.url}/docs/errors` });
       const page = await openPage(browser);

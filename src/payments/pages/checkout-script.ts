@@ -6,12 +6,15 @@ export const checkoutScript = `
 'use strict';
 const live = document.getElementById('live');
 const here = location.pathname;
+// As it was sent, not as it is by now: what the visitor has opened or typed is no news.
+let sent = live.innerHTML;
 const over = () => live.dataset.state !== 'pending';
 async function refresh() {
   const reply = await fetch(here, { headers: { accept: 'text/html' } });
   if (!reply.ok) return;
   const fresh = new DOMParser().parseFromString(await reply.text(), 'text/html').getElementById('live');
-  if (!fresh || fresh.innerHTML === live.innerHTML) return;
+  if (!fresh || fresh.innerHTML === sent) return;
+  sent = fresh.innerHTML;
   live.replaceChildren(...fresh.childNodes);
   live.dataset.state = fresh.dataset.state;
 }
