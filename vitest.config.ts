@@ -4,6 +4,18 @@ import { defineConfig } from 'vitest/config';
 const slow = ['test/slow/**'];
 const crash = ['test/crash/matrix.test.ts'];
 
+/** Tests that hold something to a clock or live by short deadlines: after the others, one file at a time. */
+const clock = [
+  'test/audit/windows.test.ts',
+  'test/database/restart-over-http.test.ts',
+  'test/http/{connections,draining,operations}.test.ts',
+  'test/identity/{accounts,passwords,sessions}.test.ts',
+  'test/payments/{client,client-tls,outage,qr,random}.test.ts',
+  'test/platform/{alarms,feed,workers}.test.ts',
+  'test/sandbox/{omise-webhooks,tcp-proxy}.test.ts',
+  'test/workflows/{definitions,dispatching,egress-calls,retries,run-events}.test.ts',
+];
+
 export default defineConfig({
   test: {
     // One PostgreSQL for all projects; each test file works on a clone of its migrated template.
@@ -13,7 +25,8 @@ export default defineConfig({
     testTimeout: 60_000, // for a machine that is busy with other things, too
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash] } },
+      { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash, ...clock] } },
+      { extends: true, test: { name: 'clock', include: clock, maxWorkers: 1, sequence: { groupOrder: 1 } } },
       { extends: true, test: { name: 'slow', include: ['test/slow/**/*.test.ts'], testTimeout: 300_000 } },
       { extends: true, test: { name: 'crash', include: crash, testTimeout: 240_000 } },
     ],

@@ -249,7 +249,10 @@ describe('what is sent', () => {
 describe('in one process with others', () => {
   test('two accounts at two providers, fifty calls each at once: nobody gets the other’s key or answer', async () => {
     const second = await startCannedProvider();
-    const rails = [rail, railTo(second.url, { secretKey: 'skey_test_5anotheraccount', deadlineMs: 5_000 })];
+    const rails = [
+      railTo(provider.url, { deadlineMs: 10_000 }),
+      railTo(second.url, { secretKey: 'skey_test_5anotheraccount', deadlineMs: 10_000 }),
+    ];
     const ids = Array.from({ length: 50 }, (_, n) => `chrg_test_5number${String(n).padStart(3, '0')}`);
     const saying =
       (amount: number): Says =>
@@ -264,7 +267,7 @@ describe('in one process with others', () => {
     const keys = (one: CannedProvider) => new Set(one.asked.map(({ headers }) => headers.authorization));
     expect([...keys(provider)]).toEqual([`Basic ${Buffer.from(`${SECRET_KEY}:`).toString('base64')}`]);
     expect([...keys(second)]).toEqual([`Basic ${Buffer.from('skey_test_5anotheraccount:').toString('base64')}`]);
-    rails[1]?.close();
+    for (const one of rails) one.close();
     await second.close();
   });
 
