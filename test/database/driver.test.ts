@@ -68,11 +68,11 @@ test('a backend that dies inside a transaction costs that transaction and nothin
   expect(found).toEqual({ outcomes: ['CONNECTION_CLOSED'], works: true });
 });
 
-test('without the patch the process dies of such a backend', async () => {
+test('without the patch the process dies of such a backend, or waits for it for ever', async () => {
   const { superuserUrl } = await databaseForTest();
   const { found, said } = await play(await published(), superuserUrl, 'killed');
   expect(found).toBeUndefined();
-  expect(said).toMatch(/Cannot read properties of null \(reading 'write'\)/);
+  expect(said).toMatch(/Cannot read properties of null \(reading 'write'\)|it hung/); // which one is a race
 });
 
 // REQ E7.3

@@ -64,6 +64,23 @@ describe('turns', () => {
     expect(busy.turns).toHaveLength(100);
   });
 
+  test('who is woken all the time has a turn now and then, and one after the last', async () => {
+    const { crew } = crewForTest();
+    const woken = worker(async () => NOTHING_MORE);
+    crew.start([woken]);
+    const end = performance.now() + 200;
+    let last = 0;
+    for (; performance.now() < end; await sleep(0)) {
+      last = performance.now();
+      crew.wake('one');
+    }
+    await eventually(
+      async () => woken.turns.at(-1) ?? 0,
+      (at) => at >= last,
+    );
+    for (const pause of pauses(woken.turns)) expect(pause).toBeGreaterThan(5);
+  });
+
   test('who is woken has a turn at once, and only the one that is meant', async () => {
     const { crew } = crewForTest();
     const meant = worker(async () => NOTHING_MORE);

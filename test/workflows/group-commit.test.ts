@@ -61,6 +61,27 @@ test('orders that arrive while a commit is running share the next one', async ()
   expect(after.commits - before.commits).toBeLessThan(30);
 });
 
+test('orders that wait for their turn when the process is told to go are carried out and answered before it goes', async () => {
+  const all = await customers(20, 9);
+  const leaving = await replicaOf(stage);
+  const slow = postgres(stage.farebox.database.superuserUrl, { max: 1 });
+  await slow.unsafe('begin; lock table workflows.runs in share mode');
+  const answers = Promise.all(
+    all.flatMap(({ customer, workflow }) => times(3).map(() => startRun(clientOf(leaving.url, customer), workflow))),
+  );
+  await sleep(300);
+  const stopped = leaving.stop();
+  await sleep(100);
+  await slow.end();
+  const replies = await answers;
+  expect(tally(replies)).toEqual({ 202: 60 });
+  await stopped;
+  const kept = await stage.root`select count(*)::int as n from workflows.runs
+    where id = any(${replies.map(({ body }) => fromWire('run', body.run.id))}::uuid[])`;
+  expect(kept[0]?.['n']).toBe(60);
+  for (const { customer } of all) expect(await available(customer)).toBe(0);
+});
+
 test('an attack on three accounts, at two replicas, in groups and alone: exactly what they can pay, without a gap', async () => {
   const all = await customers(3, 100);
   const root = stage.root;

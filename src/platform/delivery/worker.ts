@@ -22,6 +22,8 @@ export interface Crew {
 
 const JITTER = 0.2; // so that replicas do not knock together
 const MAX_BACKOFF_MS = 30_000;
+/** From round to round when there was nothing more to do: a bell that rings a thousand times a second is heard a hundred times. */
+const SPACING_MS = 10;
 
 /** The only loop. A round that fails is logged and tried again later and later. A crew that is not started has no work. */
 export function createCrew(deps: { log: Log; metrics: Metrics }): Crew {
@@ -49,6 +51,7 @@ async function loop(worker: Worker, bell: Bell, signal: AbortSignal, { log, metr
   let failures = 0;
   while (!signal.aborted) {
     let more = false;
+    const began = performance.now();
     try {
       ({ more } = await worker.runOnce(signal));
       failures = 0;
@@ -65,6 +68,8 @@ async function loop(worker: Worker, bell: Bell, signal: AbortSignal, { log, metr
     if (more || signal.aborted) continue;
     const backoff = failures === 0 ? worker.everyMs : Math.min(worker.everyMs * 2 ** failures, MAX_BACKOFF_MS);
     await bell.wait(backoff * (1 + (Math.random() - 0.5) * JITTER), failures > 0);
+    const early = began + SPACING_MS - performance.now();
+    if (early > 0) await sleep(early);
   }
 }
 
