@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
+import { planByIndex } from '../src/platform/database/clients.ts';
 import { closedLoop } from './closed-loop.ts';
 import type { Sample } from './rounds.ts';
 
@@ -96,6 +97,10 @@ function environmentOf(url: string): Record<string, string> {
     PGUSER: decodeURIComponent(username),
     PGPASSWORD: decodeURIComponent(password),
     PGDATABASE: decodeURIComponent(pathname.slice(1)),
+    // As the product's own connections.
+    PGOPTIONS: Object.entries(planByIndex)
+      .map(([setting, value]) => `-c ${setting}=${value}`)
+      .join(' '),
   };
 }
 

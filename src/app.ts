@@ -1,5 +1,5 @@
 import { allChecks } from './audit.ts';
-import { creditsOperatorRoutes, creditsRoutes } from './credits/index.ts';
+import { balanceReader, creditsOperatorRoutes, creditsRoutes } from './credits/index.ts';
 import {
   acceptTokens,
   createAuthenticator,
@@ -116,6 +116,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     wakePoller: () => crew.wake('attempt-poll'),
   };
 
+  const balanceOf = balanceReader(sql);
   const definitions = rememberDefinitions(db);
   const commits = createRunCommitter(sql, { pool: config.DATABASE_POOL, metrics, log });
   const wakeDispatcher = () => crew.wake('dispatch');
@@ -142,7 +143,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const front = await server('Farebox');
   identityRoutes(front, identity);
   await identityPages(front, identity);
-  creditsRoutes(front, { db, sql, cursors });
+  creditsRoutes(front, { db, balanceOf, cursors });
   paymentsRoutes(front, payments);
   await checkoutRoutes(front, { ...payments, feed });
   await webhookRoutes(front, {
@@ -160,7 +161,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const accountExists: Parameters<typeof creditsOperatorRoutes>[1]['accountExists'] = async (tx, id) =>
     (await findAccount(tx, id)) !== undefined;
   identityOperatorRoutes(internal, identity);
-  creditsOperatorRoutes(internal, { db, sql, vault, cursors, accountExists });
+  creditsOperatorRoutes(internal, { db, balanceOf, vault, cursors, accountExists });
   paymentsOperatorRoutes(internal, { ...payments, currency });
   workflowsOperatorRoutes(internal, { ...workflows, egress });
   auditRoutes(internal, { db, vault, halt, selfAudit });

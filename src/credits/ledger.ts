@@ -1,5 +1,6 @@
 import { and, sql as drizzleSql, eq, type Placeholder } from 'drizzle-orm';
 import type { Db, Sql, Tx } from '../platform/database/clients.ts';
+import { readTogether } from '../platform/database/read-together.ts';
 import { prepared, runHot, runIn, type Statement } from '../platform/database/statement.ts';
 import { transfers } from './tables.ts';
 
@@ -123,17 +124,23 @@ export const spendBatch = (sql: Sql, spends: Spend[]): Promise<Outcome[]> =>
     spends.map((s) => s.runId),
   ]);
 
-const balanceVerb: Statement<[string], Balances> = {
-  text: 'select available, held, debt from credits.accounts where account_id = $1::uuid',
-  parse: ([row]) => ({
-    available: BigInt((row?.['available'] as bigint) ?? 0),
-    held: BigInt((row?.['held'] as bigint) ?? 0),
-    debt: BigInt((row?.['debt'] as bigint) ?? 0),
-  }),
+const balancesVerb: Statement<[string[]], Map<string, Balances>> = {
+  text: 'select account_id, available, held, debt from credits.accounts where account_id = any($1::uuid[])',
+  parse: (rows) =>
+    new Map(
+      (rows as unknown as (Balances & { account_id: string })[]).map(({ account_id, ...balances }) => [
+        account_id,
+        balances,
+      ]),
+    ),
 };
+const NOTHING: Balances = { available: 0n, held: 0n, debt: 0n };
 
-/** Balances of an account; zeros before its first inflow. */
-export const balanceOf = (sql: Sql, accountId: string): Promise<Balances> => runHot(sql, balanceVerb, [accountId]);
+/** Reads balances; zeros before an account's first inflow. Reads that come together share a statement. */
+export function balanceReader(sql: Sql): (accountId: string) => Promise<Balances> {
+  const find = readTogether((accounts) => runHot(sql, balancesVerb, [accounts]));
+  return async (accountId) => (await find(accountId)) ?? NOTHING;
+}
 
 const balanceAfterSpend = prepared((db) =>
   db

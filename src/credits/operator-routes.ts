@@ -9,7 +9,7 @@ import type { App } from '../platform/http/server.ts';
 import { amount, amountIn, answers, idParam, line, MAX_AMOUNT } from '../platform/http/wire.ts';
 import { newId, toWire } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
-import { balanceOf, type Inflow, type Outcome, post } from './ledger.ts';
+import { type Inflow, type Outcome, post } from './ledger.ts';
 import { BalanceOut, type CreditsDeps, renderBalance } from './routes.ts';
 
 interface OperatorDeps extends CreditsDeps {
@@ -26,7 +26,7 @@ const MovedOut = z.object({
 });
 
 /** Credits given or corrected by an operator, each with a reason that stays in the audit log. */
-export function creditsOperatorRoutes(app: App, { db, sql, vault, accountExists }: OperatorDeps): void {
+export function creditsOperatorRoutes(app: App, { db, balanceOf, vault, accountExists }: OperatorDeps): void {
   const move = async (
     tx: Tx,
     order: { accountId: string; kind: Inflow; credits: bigint; reason: string; actor: string; requestId: string },
@@ -128,7 +128,7 @@ export function creditsOperatorRoutes(app: App, { db, sql, vault, accountExists 
     async (request) => {
       const exists = await db.transaction((tx) => accountExists(tx, request.params.id));
       if (!exists) throw new Problem('not_found');
-      return renderBalance(await balanceOf(sql, request.params.id));
+      return renderBalance(await balanceOf(request.params.id));
     },
   );
 }

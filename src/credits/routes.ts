@@ -1,18 +1,18 @@
 import { and, desc, eq, lt, sql } from 'drizzle-orm';
 import { z } from 'zod';
-import type { Db, Sql } from '../platform/database/clients.ts';
+import type { Db } from '../platform/database/clients.ts';
 import { prepared } from '../platform/database/statement.ts';
 import { callerOf } from '../platform/http/access.ts';
 import { type Cursors, listOf, PageQuery } from '../platform/http/lists.ts';
 import type { App } from '../platform/http/server.ts';
 import { amount, amountOut, answers, time, timeOut } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
-import { type Balances, balanceOf } from './ledger.ts';
+import type { Balances } from './ledger.ts';
 import { transfers } from './tables.ts';
 
 export interface CreditsDeps {
   db: Db;
-  sql: Sql;
+  balanceOf(accountId: string): Promise<Balances>;
   cursors: Cursors;
 }
 
@@ -98,14 +98,14 @@ const transfersBefore = prepared((db) =>
 );
 
 /** Balance and transfers of the caller. */
-export function creditsRoutes(app: App, { db, sql: hot, cursors }: CreditsDeps): void {
+export function creditsRoutes(app: App, { db, balanceOf, cursors }: CreditsDeps): void {
   app.get(
     '/v1/credits/balance',
     {
       config: { access: 'read', rate: 'read' },
       schema: { tags: ['credits'], summary: 'Balance', response: answers({ 200: BalanceOut }) },
     },
-    async (request) => renderBalance(await balanceOf(hot, callerOf(request).accountId)),
+    async (request) => renderBalance(await balanceOf(callerOf(request).accountId)),
   );
 
   app.get(

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import {
   type Balances,
-  balanceOf,
+  balanceReader,
   type Cause,
   capture,
   hold,
@@ -77,7 +77,7 @@ async function ledgerOn(at: TestDatabase, pool: number): Promise<LedgerUnderTest
       db.transaction((tx) => capture(tx, account, holdId, amount, by)),
     release: (account, holdId, amount, by = cause()) =>
       db.transaction((tx) => release(tx, account, holdId, amount, by)),
-    balance: (account) => balanceOf(sql, account),
+    balance: balanceReader(sql),
     accountWith: async (amount) => {
       const account = randomUUID();
       expect((await ledger.post(account, 'grant', amount)).result).toBe('posted');

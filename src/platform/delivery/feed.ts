@@ -111,7 +111,9 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
       };
     },
     isLast: async (subjectId, since, seq) => (await readPast(sql, subjectId, withSlack(since), seq)).length === 0,
-    wake: () => bell.abort(),
+    wake: () => {
+      if (!bell.signal.aborted) bell.abort();
+    },
     stop: () => {
       stopping.abort();
       bell.abort();

@@ -73,6 +73,8 @@ async function loop(worker: Worker, bell: Bell, signal: AbortSignal, { log, metr
   }
 }
 
+const RUNG = 'rung'; // without a reason each abort makes an error with a stack
+
 /** A pause that can be cut short; a ring during the work before it counts, too. */
 class Bell {
   private rung = false;
@@ -80,13 +82,14 @@ class Bell {
   private awake: AbortController | undefined;
 
   ring() {
+    if (this.rung) return; // it is rung for every run that starts
     this.rung = true;
-    if (!this.deaf) this.awake?.abort();
+    if (!this.deaf) this.awake?.abort(RUNG);
   }
 
   end() {
-    this.deaf = false;
-    this.ring();
+    this.rung = true;
+    this.awake?.abort(RUNG);
   }
 
   /** `deaf`: after a failure a ring does not shorten the pause, only the end does. */

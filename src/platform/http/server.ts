@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import helmet from '@fastify/helmet';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -18,6 +17,7 @@ import { acceptJson } from './body.ts';
 import { problemOf } from './failures.ts';
 import { type Limits, limiter } from './limits.ts';
 import { Problem, problemBody, retryLater } from './problem.ts';
+import { securityHeaders } from './security-headers.ts';
 
 /** A Fastify server whose routes are typed by their zod schemas. */
 export type App = FastifyInstance<
@@ -90,9 +90,6 @@ export async function createServer(options: ServerOptions): Promise<App> {
   server.setSerializerCompiler(serializerCompiler);
   server.server.maxConnections = MAX_CONNECTIONS;
   server.decorateRequest('caller', null);
-  await server.register(helmet, {
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-  });
   const limit = await limiter(server as unknown as FastifyInstance, options.limits);
   requireDeclarations(server as unknown as FastifyInstance);
   listRoutes(server);
@@ -116,15 +113,17 @@ export async function createServer(options: ServerOptions): Promise<App> {
   });
   acceptJson(server as unknown as FastifyInstance);
   // A connection that is kept alive would keep the process alive.
-  server.addHook('onSend', async (_request, reply) => {
+  server.addHook('onSend', (_request, reply, _payload, done) => {
     if (options.isClosing()) reply.header('Connection', 'close');
+    done();
   });
   return server;
 }
 
+const onEveryReply = { ...securityHeaders(), 'Cache-Control': 'no-store' };
+
 function stamp(request: FastifyRequest, reply: FastifyReply): void {
-  reply.header('Request-Id', request.id);
-  reply.header('Cache-Control', 'no-store');
+  reply.headers(onEveryReply).header('Request-Id', request.id);
 }
 
 /** RFC 9112 §3.2. Node could refuse it by itself, but without a problem document. */
@@ -142,7 +141,7 @@ function requestId(request: IncomingMessage): string {
 
 /** One line when the reply is sent. The route's pattern, never the address: addresses can carry capabilities. */
 function logRequests(server: App, log: Log, metrics: Metrics): void {
-  server.addHook('onResponse', async (request, reply) => {
+  server.addHook('onResponse', (request, reply, done) => {
     const labels = {
       method: request.method,
       route: request.routeOptions.url ?? 'none',
@@ -157,6 +156,7 @@ function logRequests(server: App, log: Log, metrics: Metrics): void {
       ms: Math.round(reply.elapsedTime * 10) / 10,
       ...(request.caller ? { account_id: request.caller.accountId } : {}),
     });
+    done();
   });
 }
 
