@@ -63,6 +63,7 @@ export async function createServer(options: ServerOptions): Promise<App> {
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }), // one line per request, written below
     genReqId: requestId,
+    childLoggerFactory: (logger) => logger, // our lines name their request themselves
     trustProxy: options.trustProxy.length > 0 ? options.trustProxy : false,
     bodyLimit: BODY_LIMIT,
     connectionTimeout: CONNECTION_TIMEOUT_MS,
