@@ -81,7 +81,9 @@ function withSettings(readme: string): string {
       `| \`${name}\` | ${required ? 'yes' : ''} | ${secret ? 'yes' : ''} | ${description} | \`${example}\` |`,
   );
   const table = ['| setting | required | secret | meaning | example |', '|---|---|---|---|---|', ...rows].join('\n');
-  return readme.replace(/(<!-- settings -->\n)[\s\S]*?(\n<!-- \/settings -->)/, `$1${table}$2`);
+  const [before, , after] = readme.split(/(?<=<!-- settings -->\n)([\s\S]*)(?=<!-- \/settings -->)/);
+  if (before === undefined || after === undefined) throw new Error('README.md has no place for the settings');
+  return `${before}${table}\n${after}`;
 }
 
 /** Fills the last column of docs/requirements.md with the tests that say `// REQ id`. */

@@ -4,8 +4,8 @@ import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CERTIFICATE, PRIVATE_KEY } from '../harness/certificate.ts';
 import { type CannedProvider, SECRET_KEY, startCannedProvider } from './canned-provider.ts';
-import { CERTIFICATE, PRIVATE_KEY } from './certificate.ts';
 
 const ID = 'chrg_test_5xuyzuxqhdhw7ysa1l9';
 const CHARGE = JSON.stringify({

@@ -1,25 +1,7 @@
 import { Agent, request } from 'node:https';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { basic, type Merchant, SECRET_KEY, startMerchant } from '../../sandbox/omise/testing/merchant.ts';
-
-// Made for this file alone by `openssl req -x509 -newkey ec … -days 36500`, for 127.0.0.1 and localhost.
-const CERTIFICATE = `-----BEGIN CERTIFICATE-----
-MIIBuzCCAWGgAwIBAgIUQRwbk9a2W96lqfXjs1vaaCbny5cwCgYIKoZIzj0EAwIw
-JDEiMCAGA1UEAwwZT21pc2Ugc3RhbmQtaW4sIHRlc3Qgb25seTAgFw0yNjExMjIw
-NDA1NTRaGA8yMTI2MTAyOTA0MDU1NFowJDEiMCAGA1UEAwwZT21pc2Ugc3RhbmQt
-aW4sIHRlc3Qgb25seTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABOQQPhIFKAjC
-m6YO2QOCX/LPIe3HW/Ic5sxqO5+HXKAa2zRW0nKYs42OkkYKE4TZxT+nTtbU0xU6
-V0a46XAR3oajbzBtMB0GA1UdDgQWBBTJvJNR1+9fEFkyT/kU+8l/0yqlWTAfBgNV
-HSMEGDAWgBTJvJNR1+9fEFkyT/kU+8l/0yqlWTAPBgNVHRMBAf8EBTADAQH/MBoG
-A1UdEQQTMBGHBH8AAAGCCWxvY2FsaG9zdDAKBggqhkjOPQQDAgNIADBFAiEAxExq
-cr1uWxJm7njWUQNFiRrCh3BRLCUBFOuHxlizOrcCICb7nRlTuK1KPR/iF88zD95p
-EpjIG4I60NEStCzAbfOV
------END CERTIFICATE-----`;
-const PRIVATE_KEY = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwWccNZQh3FD4knb7
-EgWS6w4s3DtdajOAkJIytXdV9N+hRANCAATkED4SBSgIwpumDtkDgl/yzyHtx1vy
-HObMajufh1ygGts0VtJymLONjpJGChOE2cU/p07W1NMVOldGuOlwEd6G
------END PRIVATE KEY-----`;
+import { CERTIFICATE, PRIVATE_KEY } from '../harness/certificate.ts';
 
 let merchant: Merchant;
 const trusting = new Agent({ ca: CERTIFICATE, minVersion: 'TLSv1.2' });
