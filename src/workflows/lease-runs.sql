@@ -5,9 +5,11 @@
 --
 -- $1 service  $2 accounts after this one come first  $3 runs at most  $4 runs per account at most
 -- $5 lease in milliseconds: the call's time-out and a margin  $6 attempts that a run has
-with recursive live as materialized (
-  select count(*) as n from workflows.runs
-  where service_id = $1::uuid and state = 'running' and next_attempt_at > now()
+with recursive room as materialized (
+  select least($3::int, service.max_concurrency - (
+    select count(*) from workflows.runs
+    where service_id = $1::uuid and state = 'running' and next_attempt_at > now())) as n
+  from workflows.services service where service.id = $1::uuid
 ), turn (account_id, lap, n) as (
   -- Accounts with due runs, by hops through the index: first those after the last one served, then the others.
   select next.account_id, next.lap, 1
@@ -20,6 +22,7 @@ with recursive live as materialized (
      where service_id = $1::uuid and state in ('queued', 'running') and next_attempt_at <= now() order by account_id limit 1)
     order by lap limit 1
   ) next
+  where (select n from room) > 0 -- a service that is full is looked at often, and costs a count
   union all
   select hop.account_id, hop.lap, turn.n + 1
   from turn cross join lateral (
@@ -49,7 +52,7 @@ with recursive live as materialized (
 ), chosen as materialized (
   select account_id, id, n, nth from due
   order by nth, n
-  limit greatest(0, least($3::int, (select service.max_concurrency - live.n from workflows.services service, live where service.id = $1::uuid)))
+  limit greatest(0, (select n from room))
 ), locked as materialized (
   select r.account_id, r.id, chosen.n, chosen.nth
   from chosen join workflows.runs r on r.account_id = chosen.account_id and r.id = chosen.id

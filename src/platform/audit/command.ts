@@ -5,7 +5,7 @@ import { checkSchema, rolesOf } from '../database/migrate.ts';
 import type { Check } from './check.ts';
 import { duration, grouped, report } from './report.ts';
 import { renderCheck } from './routes.ts';
-import { type AuditResult, isSound, openAuditClient, type Progress, runAudit } from './run-audit.ts';
+import { type AuditResult, isSound, openAuditClient, type Progress, restOf, runAudit } from './run-audit.ts';
 
 interface Options {
   snapshot?: boolean;
@@ -38,7 +38,7 @@ export function auditCommand(program: Command, checks: Check[]): void {
       try {
         await checkSchema(client, rolesOf(config));
         const progress = process.stderr.isTTY ? showProgress() : undefined;
-        const result = await runAudit(client, chosen, mode, { rest: 0, onProgress: progress?.show });
+        const result = await runAudit(client, chosen, mode, { rest: restOf(mode), onProgress: progress?.show });
         progress?.clear();
         print(json ? JSON.stringify(machineReadable(result)) : humanReadable(result));
         process.exitCode = isSound(result) ? 0 : 1;

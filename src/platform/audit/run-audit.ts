@@ -37,6 +37,9 @@ const settings = {
   jit: 'off',
   lock_timeout: 2_000,
 };
+/** A pause after each window, as long as the window took: half of the time belongs to the work of the day. */
+export const restOf = (mode: Mode): number => (mode === 'live' ? 1 : 0);
+
 /** No window comes near; one that does is taken again in smaller pieces. */
 const LIVE_STATEMENT_MS = 5_000;
 

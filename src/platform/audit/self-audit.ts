@@ -6,7 +6,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Check } from './check.ts';
 import type { Halt } from './halt.ts';
 import { type KeptAudit, keepAudit, lastAudit } from './kept.ts';
-import { type AuditResult, isSound, openAuditClient, runAudit } from './run-audit.ts';
+import { type AuditResult, isSound, openAuditClient, restOf, runAudit } from './run-audit.ts';
 
 /** The installation looks after its own books: an audit every so often, by one replica, beside the work of the day. */
 
@@ -33,7 +33,6 @@ export interface SelfAudit {
 }
 
 const LOOK_EVERY_MS = 60_000;
-const REST = 1; // as long a pause after each window as the window took
 const MINUTE_MS = 60_000;
 
 export function createSelfAudit(deps: SelfAuditDeps): SelfAudit {
@@ -96,7 +95,7 @@ async function auditAlone(deps: SelfAuditDeps, isWanted: () => Promise<boolean>,
 }
 
 async function auditAndTell(deps: SelfAuditDeps, client: Sql, signal: AbortSignal): Promise<void> {
-  const result = await runAudit(client, deps.checks, 'live', { rest: REST, signal });
+  const result = await runAudit(client, deps.checks, 'live', { rest: restOf('live'), signal });
   const halts = await keepAudit(deps.db, result, deps.mayHalt);
   if (halts) await deps.halt.look();
   showLast(deps.metrics, result);
