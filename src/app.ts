@@ -169,7 +169,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   await docsRoutes(internal, 'Farebox internal API');
 
   const workers = [
-    ...[keys.worker, sessionReaper(db), keyReaper(db), auditSealer(db), selfAudit.worker],
+    ...[keys.worker, sessionReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
     ...paymentsWorkers({ ...payments, capabilities }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
   ];

@@ -61,17 +61,41 @@ const BEFORE_ALL = sql`(-9223372036854775808)::bigint`;
 /**
  * Chains the audit log: each seal holds the hash over the former seal's and all rows since. Done by one replica at a
  * time and never in a writing transaction; rows of transactions that still run are left for the next seal.
+ *
+ * Whoever cuts off the newest rows together with their seals leaves no trace in the database: so the head goes into the
+ * log at the start and once a day, which is kept elsewhere.
  */
-export const auditSealer = (db: Db): Worker => ({
-  name: 'audit-seal',
-  everyMs: SEALED_EVERY_MS,
-  runOnce: async () => {
-    const sealed = await db.transaction(async (tx) => {
-      const [lock] = await tx.execute<{ taken: boolean }>(
-        sql`select pg_try_advisory_xact_lock(hashtextextended('platform.audit_seal', 0)) as taken`,
-      );
-      if (!lock?.taken) return 0;
-      const [seal] = await tx.execute<{ rows: number }>(sql`
+export function auditSealer(db: Db, log: Log): Worker {
+  let toldOn = '';
+  return {
+    name: 'audit-seal',
+    everyMs: SEALED_EVERY_MS,
+    runOnce: async () => {
+      const sealed = await seal(db);
+      const today = new Date().toISOString().slice(0, 10);
+      if (toldOn !== today) {
+        await tellHead(db, log);
+        toldOn = today;
+      }
+      return { more: sealed === SEALED_AT_ONCE };
+    },
+  };
+}
+
+async function tellHead(db: Db, log: Log): Promise<void> {
+  const [head] = await db.execute<{ id: string; hash: string }>(
+    sql`select id::text as id, encode(hash, 'hex') as hash from platform.audit_seals order by id desc limit 1`,
+  );
+  if (head) log.info({ seal: head.id, hash: head.hash }, 'the audit log is sealed up to here');
+}
+
+async function seal(db: Db): Promise<number> {
+  const sealed = await db.transaction(async (tx) => {
+    const [lock] = await tx.execute<{ taken: boolean }>(
+      sql`select pg_try_advisory_xact_lock(hashtextextended('platform.audit_seal', 0)) as taken`,
+    );
+    if (!lock?.taken) return 0;
+    const [seal] = await tx.execute<{ rows: number }>(sql`
         with last as (
           select id, until_xid, until_seq, hash from platform.audit_seals order by id desc limit 1
         ), fresh as (
@@ -88,13 +112,12 @@ export const auditSealer = (db: Db): Worker => ({
           sha256(coalesce((select hash from last), '\\x'::bytea) || convert_to(string_agg(line, E'\\n' order by xid, seq), 'UTF8'))
         from fresh having count(*) > 0
         returning rows`);
-      if (seal) await failpoint('platform.audit.before_seal_commit');
-      return seal?.rows ?? 0;
-    });
-    if (sealed > 0) await failpoint('platform.audit.after_seal_commit');
-    return { more: sealed === SEALED_AT_ONCE };
-  },
-});
+    if (seal) await failpoint('platform.audit.before_seal_commit');
+    return seal?.rows ?? 0;
+  });
+  if (sealed > 0) await failpoint('platform.audit.after_seal_commit');
+  return sealed;
+}
 
 /**
  * SQL: true, or null, for a seal `s` whose rows no longer give its hash, or that does not follow from the one before it.

@@ -6,6 +6,7 @@ import { type AuditResult, type Mode, openAuditClient, runAudit } from '../../sr
 import { auditSealer } from '../../src/platform/audit-log.ts';
 import { openDatabase, type Sql } from '../../src/platform/database/clients.ts';
 import { fromWire } from '../../src/platform/ids.ts';
+import { createLog } from '../../src/platform/log.ts';
 import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { cloneDatabase } from '../harness/database.ts';
 import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
@@ -193,7 +194,7 @@ async function asApplication<T>(url: string, work: (app: postgres.Sql) => Promis
 async function seal({ farebox, sql }: Shop): Promise<void> {
   const { db, close } = await openDatabase({ url: farebox.database.appUrl, pool: 2 });
   const left = async () => {
-    await auditSealer(db).runOnce(new AbortController().signal);
+    await auditSealer(db, createLog('silent')).runOnce(new AbortController().signal);
     const [row] = await sql`
       select (select count(*) from platform.audit_log) - coalesce(sum(rows), 0) as n from platform.audit_seals`;
     return Number(row?.['n']);

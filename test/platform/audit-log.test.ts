@@ -5,6 +5,7 @@ import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { audit, auditSealer, brokenSeals } from '../../src/platform/audit-log.ts';
 import { type Db, openDatabase } from '../../src/platform/database/clients.ts';
+import { createLog } from '../../src/platform/log.ts';
 import { eventually } from '../harness/client.ts';
 import { databaseForTest } from '../harness/database.ts';
 
@@ -28,7 +29,7 @@ async function trail() {
   const seal = (rows: number) =>
     eventually(
       async () => {
-        await auditSealer(db).runOnce(new AbortController().signal);
+        await auditSealer(db, createLog('silent')).runOnce(new AbortController().signal);
         return (await sealedRows()).reduce((a, b) => a + b, 0);
       },
       (sealed) => sealed >= rows,
@@ -36,7 +37,7 @@ async function trail() {
   return { at, db, root, write, seal, sealedRows };
 }
 
-const once = (db: Db) => auditSealer(db).runOnce(new AbortController().signal);
+const once = (db: Db) => auditSealer(db, createLog('silent')).runOnce(new AbortController().signal);
 
 // REQ E6.5
 test('an entry holds who, what, on what and why, and shares the fate of what it tells of', async () => {
@@ -258,4 +259,18 @@ test('the auditor can check the seals, in any time zone and with any settings', 
   onTestFinished(() => auditor.end());
   expect(await brokenSeals(drizzle({ client: auditor }))).toEqual([]);
   expect(await brokenSeals(db)).toEqual([]);
+});
+
+test('the head of the seals is told at the start and then once a day: who cuts the newest off leaves a trace in the log', async () => {
+  const { db, root, write, seal } = await trail();
+  const lines: Record<string, unknown>[] = [];
+  const sealer = auditSealer(db, createLog('info', { write: (line: string) => void lines.push(JSON.parse(line)) }));
+  await sealer.runOnce(new AbortController().signal); // nothing is sealed yet, nothing to tell
+  await write('one');
+  await seal(1);
+  const again = auditSealer(db, createLog('info', { write: (line: string) => void lines.push(JSON.parse(line)) }));
+  for (let n = 0; n < 3; n += 1) await again.runOnce(new AbortController().signal);
+  const [head] =
+    await root`select id::text as seal, encode(hash, 'hex') as hash from platform.audit_seals order by id desc limit 1`;
+  expect(lines.map(({ seal, hash }) => ({ seal, hash }))).toEqual([{ ...head }]);
 });
