@@ -97,6 +97,8 @@ export const runs = workflowsSchema.table(
     index('runs_id').on(t.id),
     index('runs_account').on(t.accountId, t.createdAt, t.id),
     index('runs_queue').on(t.serviceId, t.accountId, t.nextAttemptAt).where(sql`state in ('queued', 'running')`),
+    /** Live leases are counted at each look for due runs: without it by a walk through the whole queue. */
+    index('runs_live').on(t.serviceId, t.nextAttemptAt).where(sql`state = 'running'`),
     index('runs_deadline').on(t.deadlineAt).where(sql`state in ('queued', 'running')`),
   ],
 );

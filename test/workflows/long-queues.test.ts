@@ -38,7 +38,7 @@ beforeAll(async () => {
       request_hash, deadline_at, state, finished_at, attempt, next_attempt_at, created_at)
     select ${account}, gen_random_uuid(), gen_random_uuid(), '${SERVICE}', 1, 1, '{}', '${key}' || n, '',
       now() + interval '1 hour', '${state}', case '${state}' when 'succeeded' then now() end, 1,
-      now() + interval '${minutes} minutes', now() - n * interval '1 millisecond'
+      now() + interval '${minutes} minutes' - n * interval '1 millisecond', now() - n * interval '1 millisecond'
     from generate_series(1, ${count}) n`);
   const anybody = `('00000000-0000-7000-9000-' || lpad((n % 50)::text, 12, '0'))::uuid`;
   await insert(100_000, anybody, 'succeeded', 'done', -5);
@@ -78,13 +78,33 @@ async function readBy(work: (db: Db) => Promise<unknown>): Promise<number> {
   return read;
 }
 
-test('a lease reads what it hands out, and what is at work', async () => {
+function lease(): string {
   const text = readFileSync(new URL('../../src/workflows/lease-runs.sql', import.meta.url), 'utf8');
   const args = [SERVICE, '00000000-0000-0000-0000-000000000000', 64, 4, 60_000, 3];
-  const literal = text.replace(/--[^\n]*/g, '').replace(/\$(\d)/g, (_, n) => `'${args[Number(n) - 1]}'`);
-  const read = await readBy((db) => db.execute(sql.raw(literal)));
+  return text.replace(/--[^\n]*/g, '').replace(/\$(\d)/g, (_, n) => `'${args[Number(n) - 1]}'`);
+}
+
+test('a lease reads what it hands out, and what is at work', async () => {
+  const read = await readBy((db) => db.execute(sql.raw(lease())));
   expect(read).toBeGreaterThan(0);
   expect(read).toBeLessThan(100);
+});
+
+test('a look at a service that is full costs no more when ten thousand customers wait for it', async () => {
+  let pages = Number.NaN;
+  const over = new Error('roll back');
+  const looked = root.begin(async (tx) => {
+    await tx`set local enable_seqscan = off`;
+    await tx`update workflows.services set max_concurrency = ${AT_WORK} where id = ${SERVICE}`;
+    await tx`update workflows.runs set account_id = gen_random_uuid() where state = 'queued'`;
+    const [explained] = await tx.unsafe(`explain (analyze, buffers, format json) ${lease()}`);
+    const plan = explained?.['QUERY PLAN'][0].Plan ?? {};
+    pages = plan['Shared Hit Blocks'] + plan['Shared Read Blocks'];
+    throw over;
+  });
+  await expect(looked).rejects.toBe(over);
+  expect(pages).toBeGreaterThan(0);
+  expect(pages).toBeLessThan(30);
 });
 
 test('to find the services with due runs takes a look at each', async () => {
