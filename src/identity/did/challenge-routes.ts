@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { requireLogin } from '../../platform/http/access.ts';
+import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
 import { answers, idIn, idOut, JsonObject, time, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
@@ -8,11 +9,11 @@ import type { IdentityDeps } from '../routes.ts';
 import { renderSession, SessionOut } from '../sessions.ts';
 import { Proof, signaturesOf, verifyAnswer } from './answers.ts';
 import { type Asked, makeChallenge } from './challenges.ts';
-import { checksummed, parseDid, parseWallet } from './did.ts';
+import { checksummed, MAX_DID, parseDid, parseWallet } from './did.ts';
 import { signIn } from './sign-in.ts';
 import { type Challenge, jwtClaims, jwtHeader, siweMessage } from './signed.ts';
 
-const did = z.string().min(1).max(200).describe('did:key of Ed25519, secp256k1 or P-256, or did:pkh:eip155');
+const did = z.string().min(1).max(MAX_DID).describe('did:key of Ed25519, secp256k1 or P-256, or did:pkh:eip155');
 
 const Wish = z.discriminatedUnion('purpose', [
   z.strictObject({ purpose: z.literal('login'), did }),
@@ -115,6 +116,8 @@ async function read(wish: z.infer<typeof Wish>, account: () => Promise<string>, 
     const statement = `Let this DID sign in to the account ${toWire('account', id)}, and spend what is on it.`;
     return { did: holder, purpose, statement, subject };
   }
+  // A wallet that is a DID itself is linked as one.
+  if (holder.method === 'pkh') throw new Problem('did_key_type_unsupported', 'Send the did:key to link the wallet to.');
   const wallet = parseWallet(wish.wallet);
   const statement = `Link the wallet ${checksummed(wallet.wallet)} to ${holder.did}.`;
   return { did: holder, purpose, statement, subject, wallet };
