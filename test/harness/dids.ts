@@ -84,3 +84,18 @@ export async function link(client: Client, holder: Holder): Promise<Json> {
   const body = { challenge_id: challenge.challenge_id, proof: await holder.prove(challenge) };
   return client.ok('POST', '/v1/me/dids', { body });
 }
+
+/** What links a wallet: both signatures over one challenge. */
+export async function bothProofs(challenge: Json, holder: KeyHolder, wallet: WalletHolder): Promise<Json> {
+  const did_jwt = await holder.token(challenge.jwt_claims, challenge.jwt_header);
+  return { challenge_id: challenge.challenge_id, did_jwt, siwe_signature: await wallet.sign(challenge.siwe_message) };
+}
+
+export const walletChallenge = (client: Client, holder: KeyHolder, wallet: WalletHolder): Promise<Json> =>
+  challengeFor(client, holder.did, { purpose: 'wallet', wallet: `eip155:8453:${wallet.address}` });
+
+/** Links a wallet to a DID of the account that is logged in. */
+export async function linkWallet(client: Client, holder: KeyHolder, wallet: WalletHolder): Promise<Json> {
+  const body = await bothProofs(await walletChallenge(client, holder, wallet), holder, wallet);
+  return client.ok('POST', '/v1/wallets', { body });
+}

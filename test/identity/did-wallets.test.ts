@@ -5,12 +5,13 @@ import { type Database, openDatabase } from '../../src/platform/database/clients
 import { fromWire } from '../../src/platform/ids.ts';
 import { type Client, type Json, newCustomer } from '../harness/client.ts';
 import {
-  challengeFor,
+  bothProofs,
   type KeyHolder,
   keyHolder,
   link,
   signIn,
   type WalletHolder,
+  walletChallenge,
   walletHolder,
 } from '../harness/dids.ts';
 import { fareboxForFile, type TestFarebox } from '../harness/farebox.ts';
@@ -29,16 +30,8 @@ afterAll(async () => {
   await farebox.stop();
 });
 
-const ask = (client: Client, holder: KeyHolder, wallet: WalletHolder) =>
-  challengeFor(client, holder.did, { purpose: 'wallet', wallet: `eip155:8453:${wallet.address}` });
-/** Both signatures over one challenge. */
-const answerTo = async (challenge: Json, holder: KeyHolder, wallet: WalletHolder) => ({
-  challenge_id: challenge.challenge_id,
-  did_jwt: (await holder.prove(challenge)).jwt,
-  siwe_signature: await wallet.sign(challenge.siwe_message),
-});
 const signed = async (client: Client, holder: KeyHolder, wallet: WalletHolder) =>
-  answerTo(await ask(client, holder, wallet), holder, wallet);
+  bothProofs(await walletChallenge(client, holder, wallet), holder, wallet);
 const tryLink = (client: Client, body: Json) => client.call('POST', '/v1/wallets', { body });
 const belongs = (holder: { did: string } | { accountId: string }, address: string) =>
   database.db.transaction((tx) => walletBelongsTo(tx, holder, address));
@@ -46,7 +39,7 @@ const belongs = (holder: { did: string } | { accountId: string }, address: strin
 test('a wallet is linked to a DID by two signatures over one nonce, both kept', async () => {
   const [holder, wallet] = [keyHolder('P-256'), walletHolder()];
   const account = await signIn(farebox, holder);
-  const challenge = await ask(account, holder, wallet);
+  const challenge = await walletChallenge(account, holder, wallet);
   const shown = [challenge.jwt_claims.wallet, challenge.jwt_claims.subject, challenge.jwt_claims.statement];
   expect(shown).toEqual([
     ...[`eip155:8453:${wallet.address.toLowerCase()}`, account.accountId],
@@ -55,7 +48,7 @@ test('a wallet is linked to a DID by two signatures over one nonce, both kept', 
   for (const part of [holder.did, wallet.address, challenge.nonce, account.accountId]) {
     expect(challenge.siwe_message).toContain(part);
   }
-  const body = await answerTo(challenge, holder, wallet);
+  const body = await bothProofs(challenge, holder, wallet);
   const linked = await account.ok('POST', '/v1/wallets', { body });
   expect(linked).toEqual({
     ...{ object: 'wallet', id: expect.stringMatching(/^wal_/), created_at: expect.any(String) },
@@ -71,8 +64,8 @@ test('one signature, another wallet’s, another key’s, or two of different ch
   const [holder, wallet] = [keyHolder(), walletHolder()];
   const account = await signIn(farebox, holder);
   const [one, two] = [await signed(account, holder, wallet), await signed(account, holder, wallet)];
-  const challenge = await ask(account, holder, wallet);
-  const good = await answerTo(challenge, holder, wallet);
+  const challenge = await walletChallenge(account, holder, wallet);
+  const good = await bothProofs(challenge, holder, wallet);
   const bad = [
     { ...one, siwe_signature: two.siwe_signature },
     { ...two, did_jwt: one.did_jwt },
