@@ -55,6 +55,7 @@ test('what was wrong with a proof is in the audit log, and only there', async ()
   expect(metrics).toMatch(/security_events_total\{event="security.did_auth_failed"\} [1-9]/);
 });
 
+// REQ P7
 test('the fifth failure voids a challenge: then the right answer is refused, too', async () => {
   const [holder, stranger] = [keyHolder(), keyHolder()];
   const fail = async (challenge: Json) =>
@@ -144,6 +145,7 @@ test('the text for a wallet is what EIP-4361 says, read by a library of others',
   expect(validateSiweMessage({ message: parsed, ...expected })).toBe(true);
 });
 
+// REQ P2 P3
 test('another context has its terms signed, and uses the challenge up in its own transaction', async () => {
   const { db } = database;
   const [holder, wallet] = [keyHolder('P-256'), walletHolder()];

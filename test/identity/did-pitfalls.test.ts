@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import { secp256k1 } from '@noble/curves/secp256k1.js';
 import { ES256KSigner } from 'did-jwt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { clientOf, type Json } from '../harness/client.ts';
+import { clientOf, type Json, newCustomer } from '../harness/client.ts';
 import { challengeFor, type KeyHolder, keyHolder, keyTypes, walletHolder } from '../harness/dids.ts';
 import { fareboxForFile, type TestFarebox } from '../harness/farebox.ts';
 import { expectFieldProblem, expectProblem } from '../harness/problems.ts';
@@ -106,7 +106,7 @@ const forgeries: Record<string, Forgery> = {
   'a header that is no JSON': ({ claims }) => `AAAA.${encode(claims)}.AA`,
 };
 
-// REQ E1.4
+// REQ E1.4 P7
 describe.each(keyTypes)('with a did:key of %s', (type) => {
   test.each(Object.entries(forgeries))('%s is refused, and nothing is told', async (_name, forge) => {
     const [victim, attacker] = [keyHolder(type), keyHolder(type)];
@@ -208,4 +208,47 @@ test.each([
 ] as const)('no challenge is made for %s', async (did, code) => {
   const reply = await anybody().call('POST', '/v1/auth/did/challenges', { body: { did, purpose: 'login' } });
   expectProblem(reply, code);
+});
+
+// What clientOf asserts of each reply: no 5xx.
+test('whatever is sent in the place of a field, it is refused as the client’s own fault', async () => {
+  const customer = await newCustomer(farebox);
+  const challenge = await challengeFor(customer, keyHolder().did, { purpose: 'link' });
+  const id = challenge.challenge_id;
+  const good: Record<string, Json> = {
+    '/v1/auth/did/challenges': {
+      did: keyHolder().did,
+      purpose: 'wallet',
+      wallet: `eip155:1:${walletHolder().address}`,
+    },
+    '/v1/auth/did/tokens': { challenge_id: id, proof: { type: 'did-jwt', jwt: 'a.b.c' } },
+    '/v1/me/dids': { challenge_id: id, proof: { type: 'siwe', signature: `0x${'0'.repeat(130)}` } },
+    '/v1/wallets': { challenge_id: id, did_jwt: 'a.b.c', siwe_signature: `0x${'f'.repeat(130)}` },
+  };
+  const texts = [
+    '',
+    ' ',
+    'x',
+    '💥',
+    '..',
+    '...',
+    '\r\n',
+    "';--",
+    'x'.repeat(30_000),
+    'did:key:z',
+    'did:key:z6Mk💥',
+    'eip155:1:0x',
+  ];
+  const ids = [`chal_${'7'.repeat(26)}`, `acct_${'0'.repeat(26)}`, `did:key:z${'z'.repeat(900)}`];
+  const proofs = [{ type: 'x' }, { type: 'siwe', jwt: 'x' }, { type: 'did-jwt' }, { type: 'did-jwt', jwt: 'é.é.é' }];
+  const hostile: Json[] = [null, true, 0, -1, 1e300, [], [[]], {}, { toString: 1 }, ...texts, ...ids, ...proofs];
+  for (const [path, body] of Object.entries(good)) {
+    for (const name of Object.keys(body)) {
+      const send = async (value: Json) => {
+        const reply = await customer.call('POST', path, { body: { ...body, [name]: value } });
+        expect([400, 401, 422, 201], `${path} ${name} ${JSON.stringify(value)}: ${reply.text}`).toContain(reply.status);
+      };
+      await Promise.all(hostile.map(send));
+    }
+  }
 });

@@ -25,6 +25,7 @@ const answered = async (holder: Holder) => {
 };
 const accountsOf = async (did: string) => root`select account_id from identity.dids where did = ${did}`;
 
+// REQ P2
 test.each(keyTypes)('the holder of a did:key of %s signs in, and the first time opens an account', async (type) => {
   const holder = keyHolder(type);
   const { challenge, proof } = await answered(holder);

@@ -79,7 +79,7 @@ export function challengeRoutes(app: App, deps: IdentityDeps): void {
       },
     },
     async (request, reply) => {
-      const asked = await read(request.body, () => accountOf(request), publicUrl);
+      const asked = await read(request.body, () => accountOf(request), new URL(publicUrl).origin);
       const challenge = await makeChallenge(db, asked);
       return reply.code(201).send(renderChallenge(challenge, publicUrl));
     },
@@ -106,10 +106,10 @@ export function challengeRoutes(app: App, deps: IdentityDeps): void {
 }
 
 /** What a wish comes to. The sentences are what the holder reads in the wallet. */
-async function read(wish: z.infer<typeof Wish>, account: () => Promise<string>, publicUrl: string): Promise<Asked> {
+async function read(wish: z.infer<typeof Wish>, account: () => Promise<string>, origin: string): Promise<Asked> {
   const { purpose } = wish;
   const holder = parseDid(wish.did);
-  if (purpose === 'login') return { did: holder, purpose, statement: `Sign in to ${publicUrl}.` };
+  if (purpose === 'login') return { did: holder, purpose, statement: `Sign in to ${origin}.` };
   const id = await account();
   const subject = { type: 'account', id } as const;
   if (purpose === 'link') {
