@@ -2,6 +2,7 @@ import { allChecks } from './audit.ts';
 import { balanceReader, creditsOperatorRoutes, creditsRoutes } from './credits/index.ts';
 import {
   acceptTokens,
+  challengeReaper,
   createAuthenticator,
   createTokens,
   findAccount,
@@ -169,7 +170,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   await docsRoutes(internal, 'Farebox internal API');
 
   const workers = [
-    ...[keys.worker, sessionReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
+    ...[keys.worker, sessionReaper(db), challengeReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
     ...paymentsWorkers({ ...payments, capabilities }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
   ];

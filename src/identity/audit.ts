@@ -1,4 +1,5 @@
 import type { Check, Walk } from '../platform/audit/check.ts';
+import { didChecks } from './did/audit.ts';
 
 /** What must hold of accounts. Written for a role that may not see what opens one. */
 
@@ -29,4 +30,11 @@ export const identityChecks: Check[] = [
     broken: `u.role not in ('user', 'merchant', 'operator') or u.token_version < 1
       or (select count(*) from identity.accounts other where lower(other.email) = lower(u.email)) > 1`,
   },
+  {
+    id: 'I09',
+    rule: 'An account has a way in: an e-mail address, or a DID',
+    over: accounts,
+    broken: `u.email is null and (select d.id from identity.dids d where d.account_id = u.id limit 1) is null`,
+  },
+  ...didChecks,
 ];

@@ -1,4 +1,4 @@
-import { and, desc, eq, sql } from 'drizzle-orm';
+import { and, desc, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { audit } from '../platform/audit-log.ts';
 import { callerOf } from '../platform/http/access.ts';
@@ -128,8 +128,9 @@ export function identityOperatorRoutes(app: App, deps: IdentityDeps): void {
     },
     async (request, reply) =>
       once({ db, vault }, request, reply, async (tx) => {
-        const [account] = await tx.select({ id: accounts.id }).from(accounts).where(eq(accounts.id, request.params.id));
+        const account = await findAccount(tx, request.params.id);
         if (!account) throw new Problem('not_found');
+        if (account.email === null) throw new Problem('conflict', 'The account has no e-mail address to log in with.');
         const { token, expiresAt } = await offerReset(tx, account.id);
         await audit(tx, {
           actor: callerOf(request).accountId,

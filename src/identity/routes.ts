@@ -8,6 +8,9 @@ import type { Vault } from '../platform/secrets.ts';
 import { accountRoutes } from './account-routes.ts';
 import { apiKeyRoutes } from './api-key-routes.ts';
 import type { Authenticator } from './authenticate.ts';
+import { challengeRoutes } from './did/challenge-routes.ts';
+import { didRoutes } from './did/did-routes.ts';
+import { walletRoutes } from './did/wallet-routes.ts';
 import type { KeyRing } from './keys.ts';
 import { sessionRoutes } from './session-routes.ts';
 import type { SessionPolicy } from './sessions.ts';
@@ -25,11 +28,14 @@ export interface IdentityDeps {
   publicUrl: string;
 }
 
-/** Accounts, sessions and API keys. */
+/** Accounts, sessions, API keys, DIDs and wallets. */
 export function identityRoutes(app: App, deps: IdentityDeps): void {
   sessionRoutes(app, deps);
   accountRoutes(app, deps);
   apiKeyRoutes(app, deps);
+  challengeRoutes(app, deps);
+  didRoutes(app, deps);
+  walletRoutes(app, deps);
   app.get(
     '/.well-known/jwks.json',
     {

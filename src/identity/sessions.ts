@@ -117,6 +117,33 @@ export async function endSessions(tx: Tx, accountId: string): Promise<void> {
     .where(and(eq(refreshTokens.accountId, accountId), isNull(refreshTokens.revokedAt)));
 }
 
+/** Ends the sessions, and whatever log-in is under way with what was proved before. */
+export async function endEverySession(tx: Tx, accountId: string): Promise<void> {
+  await tx
+    .update(accounts)
+    .set({ tokenVersion: sql`${accounts.tokenVersion} + 1` })
+    .where(eq(accounts.id, accountId));
+  await endSessions(tx, accountId);
+}
+
+const RECENT_MIN = 15;
+
+/**
+ * 403 when the log-in is not recent: a stolen token must not add a way in that outlives it, nor take one away. 401 when
+ * it has ended meanwhile; the transaction has locked the account, so that nobody ends it now.
+ */
+export async function requireRecentLogin(tx: Tx, familyId: string): Promise<void> {
+  const [login] = await tx
+    .select({
+      isOpen: sql<boolean>`bool_or(${refreshTokens.revokedAt} is null)`,
+      isRecent: sql<boolean>`min(${refreshTokens.createdAt}) > now() - make_interval(mins => ${RECENT_MIN})`,
+    })
+    .from(refreshTokens)
+    .where(eq(refreshTokens.familyId, familyId));
+  if (!login?.isOpen) throw new Problem('invalid_token');
+  if (!login.isRecent) throw new Problem('login_too_old');
+}
+
 async function revokeFamily(tx: Tx, familyId: string): Promise<void> {
   await tx
     .update(refreshTokens)

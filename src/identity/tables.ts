@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
-import { index, integer, pgSchema, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { bigint, index, integer, pgSchema, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import { bytea, createdAt, moment } from '../platform/database/columns.ts';
+import type { IdKind } from '../platform/ids.ts';
 
 /** Schema `identity`: the only place where personal data lives. */
 export const identitySchema = pgSchema('identity');
@@ -92,4 +93,79 @@ export const passwordResets = identitySchema.table(
     usedAt: moment('used_at'),
   },
   (t) => [index('password_resets_account').on(t.accountId)],
+);
+
+/** What a holder of a DID may be asked to sign for. The last four are asked by other contexts. */
+export type Purpose = 'login' | 'link' | 'wallet' | 'payment' | 'status' | 'refund' | 'order';
+
+/** What somebody is asked to sign, once. All of it is in the signed bytes, which are made anew from this row. */
+export const didChallenges = identitySchema.table(
+  'did_challenges',
+  {
+    id: uuid('id').primaryKey(),
+    nonce: text('nonce').notNull(),
+    did: text('did').notNull(),
+    purpose: text('purpose').$type<Purpose>().notNull(),
+    /** One sentence for people, that is signed, too. */
+    statement: text('statement').notNull(),
+    /** Lower-case address that signs by EIP-191: of a did:pkh, or to be linked to a did:key. */
+    wallet: text('wallet'),
+    /** As the wallet was named; the signature does not depend on it. */
+    chainId: bigint('chain_id', { mode: 'number' }),
+    /** What the answer is good for, and for nothing else: the account to link to, a payment request, … */
+    subjectType: text('subject_type').$type<IdKind>(),
+    subjectId: uuid('subject_id'),
+    /** SHA-256 in hex of the frozen terms that are agreed to. */
+    termsHash: text('terms_hash'),
+    attempts: integer('attempts').notNull().default(0),
+    createdAt: createdAt(),
+    expiresAt: moment('expires_at').notNull(),
+    consumedAt: moment('consumed_at'),
+  },
+  (t) => [uniqueIndex('did_challenges_nonce').on(t.nonce), index('did_challenges_expiry').on(t.expiresAt)],
+);
+
+/** The DIDs that open an account. */
+export const dids = identitySchema.table(
+  'dids',
+  {
+    id: uuid('id').primaryKey(),
+    /** In its one canonical spelling. */
+    did: text('did').notNull(),
+    accountId: uuid('account_id')
+      .notNull()
+      .references(() => accounts.id),
+    /** The address that the key itself has, lower-case. */
+    wallet: text('wallet'),
+    /** Whose answer brought it here. */
+    challengeId: uuid('challenge_id')
+      .notNull()
+      .references(() => didChallenges.id),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    uniqueIndex('dids_did').on(t.did),
+    uniqueIndex('dids_challenge').on(t.challengeId),
+    index('dids_account').on(t.accountId, t.createdAt),
+  ],
+);
+
+/** Wallets that were linked to a DID by two proofs over one nonce, with both proofs. */
+export const wallets = identitySchema.table(
+  'wallets',
+  {
+    id: uuid('id').primaryKey(),
+    didId: uuid('did_id')
+      .notNull()
+      .references(() => dids.id, { onDelete: 'cascade' }),
+    /** Lower-case. */
+    address: text('address').notNull(),
+    challengeId: uuid('challenge_id')
+      .notNull()
+      .references(() => didChallenges.id),
+    didJwt: text('did_jwt').notNull(),
+    siweSignature: text('siwe_signature').notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [uniqueIndex('wallets_link').on(t.didId, t.address), uniqueIndex('wallets_challenge').on(t.challengeId)],
 );

@@ -4,6 +4,9 @@
  * that is loaded before `src/main.ts` calls it.
  */
 export const FAILPOINTS = [
+  'identity.did.after_attempt',
+  'identity.did.after_consume',
+  'identity.did.after_sign_in',
   'payments.start.before_commit',
   'payments.start.after_commit',
   'payments.page.before_commit',

@@ -6,6 +6,8 @@ import { Problem } from './http/problem.ts';
 const prefixes = {
   account: 'acct',
   apiKey: 'key',
+  challenge: 'chal',
+  did: 'did',
   event: 'evt',
   hold: 'hold',
   package: 'pkg',
@@ -13,6 +15,7 @@ const prefixes = {
   run: 'run',
   service: 'svc',
   transfer: 'xfer',
+  wallet: 'wal',
   workflow: 'wf',
 } as const;
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { paymentCorruptions, runCorruptions } from './corruptions.ts';
 import { databaseCorruptions } from './database-corruptions.ts';
+import { didCorruptions } from './did-corruptions.ts';
 import { type Corruption, ledgerCorruptions } from './ledger-corruptions.ts';
 import { auditWithin, brokenIn, checks, type LivedIn, liveIn } from './lived-in.ts';
 
@@ -16,6 +17,7 @@ const corruptions: Corruption[] = [
   ...paymentCorruptions,
   ...runCorruptions,
   ...databaseCorruptions,
+  ...didCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

@@ -9,6 +9,7 @@ import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { cloneDatabase } from '../harness/database.ts';
+import { keyHolder, link, linkWallet, signIn, walletHolder } from '../harness/dids.ts';
 import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
 import { type Shop, shopOf } from '../payments/shop.ts';
 import { accepted, ended, offer, workflowOf } from '../workflows/stage.ts';
@@ -65,6 +66,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await seal(shop);
   await runInEveryWay(shop, executor, ada);
   await hold(shop, ada);
+  await identify(shop, ada);
   return {
     ...{ shop, executor, ada, root: shop.sql },
     rest: async () => {
@@ -163,6 +165,14 @@ async function runInEveryWay({ operator }: Shop, executor: Executor, customer: C
   await customer.ok('PATCH', `/v1/workflows/${moved.id}`, { body: { accept_price_version: 2 } });
   runs.push(await accepted(customer, kept), await accepted(customer, moved));
   for (const run of runs) await ended(customer, run);
+}
+
+/** DIDs that opened an account of their own and one that was linked, and a wallet that was linked to that. */
+async function identify({ farebox }: Shop, customer: Client): Promise<void> {
+  const [linked, wallet] = [keyHolder(), walletHolder()];
+  for (const holder of [keyHolder('secp256k1'), walletHolder()]) await signIn(farebox, holder);
+  await link(customer, linked);
+  await linkWallet(customer, linked, wallet);
 }
 
 /** Held, captured in two parts, the rest released. */

@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import type { Kind } from '../harness/failpoints-in-child.ts';
 import type { CellPlan } from './cell.ts';
+import { identityScenarios } from './identity-scenarios.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { platformScenarios } from './platform-scenarios.ts';
 import { purchaseScenarios } from './purchase-scenarios.ts';
@@ -12,7 +13,7 @@ const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 /** Two halves of about the same length, each with a stage of its own, side by side. */
 export const halves = {
   'what is bought': [...purchaseScenarios, ...paymentScenarios],
-  'what is run': [...runScenarios, ...platformScenarios],
+  'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios],
 };
 
 /** Every point of every scenario, by every fault, with one replica and with two: those with one come first. */

@@ -114,6 +114,7 @@ test('every reference inside a context has its foreign key, or is a decision tha
     'credits.holds.for_id', // opaque: a purpose of another context
     'credits.transfers.parent_id', // a hold or a transfer
     'credits.transfers.ref_id', // whatever caused it, of any context
+    'identity.did_challenges.subject_id', // opaque: an account, or an object of another context
     'identity.refresh_tokens.family_id', // names the log-in, which has no row
     'payments.purchases.account_id', // of identity
     'workflows.runs.service_id', // a key would lock the service's row for every run
@@ -135,6 +136,10 @@ const hotQueries: Record<string, string> = {
   'the audit rows of a seal':
     "select * from platform.audit_log where (xid, seq) > ('5'::xid8, 7) and xid < '900000' order by xid, seq limit 5000",
   'expired idempotency keys': 'select * from platform.idempotency_keys where expires_at < now()',
+  'the DIDs of an account':
+    "select * from identity.dids where account_id = '018f3f2a-0000-7000-8000-000000000000' order by created_at, id",
+  'old challenges':
+    "select * from identity.did_challenges where expires_at < now() - interval '1 day' and (consumed_at is null or purpose in ('login', 'status'))",
   'the due webhooks':
     "select * from payments.webhook_inbox where state = 'received' and next_attempt_at <= now() order by next_attempt_at limit 50",
   'the queue of a service':

@@ -5,6 +5,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clientOf, eventually, type Json } from '../harness/client.ts';
 import { cloneDatabase } from '../harness/database.ts';
+import { keyHolder, signIn } from '../harness/dids.ts';
 import { omiseKeys } from '../harness/farebox.ts';
 import { startProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { logInAgain, openWorld, type World } from './world.ts';
@@ -126,7 +127,9 @@ async function identities() {
   await originalFetch(url); // the page at the link shows the link, if anything
   await fetch(url, { method: 'POST', body: new URLSearchParams({ new_password: NEW_PASSWORD }) });
   await post('/v1/auth/password-reset', { token, new_password: NEW_PASSWORD });
+  const anew = await signIn(farebox, keyHolder());
   Object.assign(secrets, {
+    'an access token of a DID': anew.token,
     'an access token': session.access_token,
     'a refresh token': renewed.refresh_token,
     'a second access token': fresh.access_token,
@@ -135,6 +138,7 @@ async function identities() {
     'a reset token': token,
   });
   Object.assign(shownBy, {
+    'an access token of a DID': /^POST \/v1\/auth\/did\/tokens$/,
     'a second access token': shownBy['an access token'],
     'a second refresh token': shownBy['a refresh token'],
   });

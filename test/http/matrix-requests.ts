@@ -1,6 +1,15 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import type { Json } from '../harness/client.ts';
-import { PASSWORD } from '../harness/client.ts';
+import { clientOf, PASSWORD } from '../harness/client.ts';
+import {
+  bothProofs,
+  challengeFor,
+  keyHolder,
+  link,
+  linkWallet,
+  walletChallenge,
+  walletHolder,
+} from '../harness/dids.ts';
 import { omiseKeys } from '../harness/farebox.ts';
 import type { Caller } from './matrix.ts';
 import { logInAgain, type World } from './world.ts';
@@ -45,6 +54,9 @@ const event = (): string =>
     id: `evnt_test_${randomUUID().replaceAll('-', '')}`,
   });
 
+/** One DID, for all that is asked about wallets. */
+const walletOwner = keyHolder();
+
 export const requests: Record<string, Ask> = {
   'POST /v1/auth/register': () => at('/v1/auth/register', { email: `${randomUUID()}@example.com`, password: PASSWORD }),
   'POST /v1/auth/login': ({ owner }) => at('/v1/auth/login', { email: owner.email, password: PASSWORD }),
@@ -69,6 +81,33 @@ export const requests: Record<string, Ask> = {
   'DELETE /v1/api-keys/:id': async ({ owner }) => {
     const { id } = await owner.ok('POST', '/v1/api-keys', { body: { name: 'k', scopes: ['read'] } });
     return at(`/v1/api-keys/${id}`);
+  },
+  'POST /v1/auth/did/challenges': () => at('/v1/auth/did/challenges', { did: keyHolder().did, purpose: 'login' }),
+  'POST /v1/auth/did/tokens': async ({ farebox }) => {
+    const holder = keyHolder();
+    const challenge = await challengeFor(clientOf(farebox.url), holder.did);
+    const body = { challenge_id: challenge.challenge_id, proof: await holder.prove(challenge) };
+    return at('/v1/auth/did/tokens', body);
+  },
+  'GET /v1/me/dids': () => at('/v1/me/dids'),
+  'POST /v1/me/dids': async ({ owner }) => {
+    const holder = keyHolder();
+    const challenge = await challengeFor(owner, holder.did, { purpose: 'link' });
+    return at('/v1/me/dids', { challenge_id: challenge.challenge_id, proof: await holder.prove(challenge) });
+  },
+  'DELETE /v1/me/dids/:id': async ({ owner }) => ({
+    ...at(`/v1/me/dids/${(await link(owner, keyHolder())).id}`),
+    endsLogin: true,
+  }),
+  'GET /v1/wallets': () => at('/v1/wallets'),
+  'POST /v1/wallets': async ({ owner }) => {
+    await link(owner, walletOwner);
+    const wallet = walletHolder();
+    return at('/v1/wallets', await bothProofs(await walletChallenge(owner, walletOwner, wallet), walletOwner, wallet));
+  },
+  'DELETE /v1/wallets/:id': async ({ owner }) => {
+    await link(owner, walletOwner);
+    return at(`/v1/wallets/${(await linkWallet(owner, walletOwner, walletHolder())).id}`);
   },
   'GET /v1/credits/balance': () => at('/v1/credits/balance'),
   'GET /v1/credits/transfers': () => at('/v1/credits/transfers'),

@@ -33,6 +33,14 @@ export const publicRoutes: Row[] = [
   ['GET',    '/v1/api-keys',                                'login',           401, 401, 403, 200, 200, 200],
   ['POST',   '/v1/api-keys',                                'login',           401, 401, 403, 201, 201, 201],
   ['DELETE', '/v1/api-keys/:id',                            'login',           401, 401, 403, 404, 404, 204],
+  ['POST',   '/v1/auth/did/challenges',                     'anyone',          201, 201, 201, 201, 201, 201],
+  ['POST',   '/v1/auth/did/tokens',                         'anyone',          200, 200, 200, 200, 200, 200],
+  ['GET',    '/v1/me/dids',                                 'read',            401, 401, 403, 200, 200, 200],
+  ['POST',   '/v1/me/dids',                                 'login',           401, 401, 403, 401, 401, 201], // signed for the owner
+  ['DELETE', '/v1/me/dids/:id',                             'login',           401, 401, 403, 404, 404, 204],
+  ['GET',    '/v1/wallets',                                 'read',            401, 401, 403, 200, 200, 200],
+  ['POST',   '/v1/wallets',                                 'login',           401, 401, 403, 401, 401, 201], // signed for the owner
+  ['DELETE', '/v1/wallets/:id',                             'login',           401, 401, 403, 404, 404, 204],
   ['GET',    '/v1/credits/balance',                         'read',            401, 401, 403, 200, 200, 200],
   ['GET',    '/v1/credits/transfers',                       'read',            401, 401, 403, 200, 200, 200],
   ['GET',    '/v1/packages',                                'anyone',          200, 200, 200, 200, 200, 200],
@@ -124,6 +132,9 @@ export const internalRoutes: Row[] = [
 export const codeOf = (status: number, caller: Caller, pattern: string): string | undefined => {
   if (pattern.startsWith('/v1/webhooks/') && status === 401) return 'invalid_webhook_signature';
   if (pattern.startsWith('/v1/executor/') && status === 401) return 'invalid_callback_token';
+  if (['/v1/me/dids', '/v1/wallets'].includes(pattern) && status === 401 && ['other', 'operator'].includes(caller)) {
+    return 'did_auth_failed';
+  }
   if (status === 401) return caller === 'nobody' ? 'unauthenticated' : 'invalid_token';
   if (status === 403 && caller === 'key') return 'insufficient_scope';
   if (status === 403) return pattern.startsWith('/v1/admin/') ? 'forbidden' : 'not_workflow_owner';

@@ -7,6 +7,8 @@ import { fromWire, type IdKind, newId, prefixOf, toWire } from '../../src/platfo
 const kinds: IdKind[] = [
   'account',
   'apiKey',
+  'challenge',
+  'did',
   'event',
   'hold',
   'package',
@@ -14,6 +16,7 @@ const kinds: IdKind[] = [
   'run',
   'service',
   'transfer',
+  'wallet',
   'workflow',
 ];
 

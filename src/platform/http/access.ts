@@ -67,13 +67,16 @@ export async function admit(request: FastifyRequest, authenticate: Authenticate)
   if (access === undefined || access === 'anyone' || access === 'signed') return;
   const caller = await authenticate(request);
   request.caller = caller;
-  if (access === 'login') {
-    if (caller.scopes !== 'all')
-      throw new Problem('insufficient_scope', 'This needs a log-in; an API key is not enough.');
-  } else if (caller.scopes !== 'all' && !caller.scopes.has(access)) {
+  if (access === 'login') requireLogin(caller);
+  else if (caller.scopes !== 'all' && !caller.scopes.has(access)) {
     throw new Problem('insufficient_scope', undefined, { extra: { required_scope: access } });
   }
   if (access === 'operator' && caller.role !== 'operator') throw new Problem('forbidden');
+}
+
+/** For a route that asks only some of its callers who they are. */
+export function requireLogin({ scopes }: Principal): void {
+  if (scopes !== 'all') throw new Problem('insufficient_scope', 'This needs a log-in; an API key is not enough.');
 }
 
 /** The caller of a route that requires one. */

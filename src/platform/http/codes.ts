@@ -13,6 +13,18 @@ export const codes = {
     'Send a key of your own, one for each thing you want done.',
   ],
   idempotency_key_invalid: [400, 'The Idempotency-Key is not usable', 'Send 1 to 255 visible characters.'],
+  did_invalid: [400, 'That is no DID', 'Send a did:key, or a did:pkh:eip155 with its chain and address.'],
+  did_method_unsupported: [
+    400,
+    'DIDs of this method are not accepted',
+    'Use did:key, or did:pkh:eip155 for an Ethereum wallet.',
+  ],
+  did_key_type_unsupported: [400, 'Keys of this type are not accepted', 'Use Ed25519, secp256k1 or P-256.'],
+  did_noncanonical: [
+    400,
+    'The DID is not in its canonical spelling',
+    'Send the bare DID: base58btc, and the key in its short form.',
+  ],
   // 401: who is asking?
   unauthenticated: [
     401,
@@ -27,6 +39,12 @@ export const codes = {
     'The refresh token is not valid',
     'Log in again. A token that was used twice ends its whole session.',
   ],
+  did_auth_failed: [
+    401,
+    'The proof is not accepted',
+    'Ask for a new challenge and sign it exactly as it is given. What is wrong is not told.',
+  ],
+  challenge_expired: [401, 'The challenge is too old', 'Ask for a new one and sign that.'],
   invalid_callback_token: [
     401,
     'The callback token is not valid',
@@ -47,6 +65,7 @@ export const codes = {
   insufficient_scope: [403, 'The API key lacks a scope', 'Use a key that has the scope named in `required_scope`.'],
   forbidden: [403, 'Not allowed for this account', 'Use an account with the right role.'],
   account_disabled: [403, 'The account is disabled', 'Ask the operator.'],
+  login_too_old: [403, 'This needs a recent log-in', 'Log in again, then repeat the request.'],
   not_workflow_owner: [403, 'The workflow belongs to another account', 'Use a workflow of your own.'],
   // 404
   route_not_found: [404, 'There is no such address', 'See /docs for the addresses.'],
@@ -62,6 +81,12 @@ export const codes = {
     'Wait as `Retry-After` says, then repeat it with the same key.',
   ],
   email_taken: [409, 'The e-mail address has an account', 'Log in instead.'],
+  did_in_use: [
+    409,
+    'The DID opens another account',
+    'Sign in with it. To free it, link another DID there and remove this one.',
+  ],
+  last_way_in: [409, 'Nothing else opens this account', 'Link another DID first, then remove this one.'],
   price_changed: [409, 'The cost is not what you expected', 'Read the workflow, and accept its cost or the new price.'],
   service_inactive: [409, 'The service is not offered at present', 'Choose another service, or ask the operator.'],
   too_many_pending: [409, 'Too many unpaid purchases are open', 'Pay or cancel one first.'],
