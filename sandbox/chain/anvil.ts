@@ -11,8 +11,6 @@ export interface AnvilOptions {
   /** Default: one that is free. */
   port?: number;
   chainId: number;
-  /** Default: a block for each transaction. */
-  blockTimeS?: number;
   /** Where the chain outlives the process. */
   stateFile?: string;
 }
@@ -34,7 +32,7 @@ export function findAnvil(): string | undefined {
   }
 }
 
-/** Starts a node on loopback; resolves when it listens. */
+/** Starts a node on loopback, which makes a block for each transaction; resolves when it listens. */
 export async function startAnvil(options: AnvilOptions): Promise<Anvil> {
   const binary = findAnvil();
   if (!binary) throw new Error(`there is no anvil for ${process.platform} ${process.arch}`);
@@ -44,7 +42,6 @@ export async function startAnvil(options: AnvilOptions): Promise<Anvil> {
       ...['--host', '127.0.0.1', '--port', String(options.port ?? 0), '--chain-id', String(options.chainId)],
       // A short epoch: `safe` is one block behind the head, `finalized` two.
       ...['--slots-in-an-epoch', '1', '--order', 'fifo'],
-      ...(options.blockTimeS ? ['--block-time', String(options.blockTimeS)] : []),
       ...(options.stateFile ? ['--state', options.stateFile] : []),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },

@@ -29,7 +29,7 @@ export interface Chain {
   token: Address;
   fakeToken: Address;
   forwarder: Address;
-  /** What Farebox is told of this chain (EVM_CHAINS), in its strictest form but for the finality. */
+  /** What Farebox is told of this chain in EVM_CHAINS. */
   setting: ChainSetting;
   /** Gives an account ether for gas, and test dollars. */
   fund(account: Address, amounts?: { ether?: bigint; dollars?: bigint }): Promise<void>;
@@ -42,6 +42,7 @@ export interface ChainSetting {
   name: string;
   rpc_urls: string[];
   treasury: string;
+  stale_after_s: number;
   finality: { usual: number | 'safe' | 'finalized'; large?: number | 'safe' | 'finalized' };
   native?: { symbol: string; large_from?: string };
   tokens: { symbol: string; address: string; decimals: number; large_from?: string }[];
@@ -74,6 +75,7 @@ export async function startChain(options: Partial<AnvilOptions> = {}): Promise<C
       rpc_urls: [anvil.url],
       treasury: TREASURY,
       finality: { usual: 1 },
+      stale_after_s: 86_400, // no block is made while nobody sends
       native: { symbol: 'ETH' },
       tokens: [{ symbol: 'TUSD', address: token, decimals: 6 }],
     },
@@ -81,8 +83,9 @@ export async function startChain(options: Partial<AnvilOptions> = {}): Promise<C
       await client.setBalance({ address: account, value: ether });
       const { abi } = compiled.TestToken;
       const data = encodeFunctionData({ abi, functionName: 'mint', args: [account, dollars] });
-      await client.sendTransaction({ account: DEPLOYER, to: token, data });
-      await client.mine({ blocks: 1 });
+      const hash = await client.sendTransaction({ account: DEPLOYER, to: token, data });
+      await client.mine({ blocks: 1 }); // it may be told not to mine by itself
+      await client.waitForTransactionReceipt({ hash });
     },
     control: controlOf(client),
     stop: anvil.stop,
@@ -90,18 +93,20 @@ export async function startChain(options: Partial<AnvilOptions> = {}): Promise<C
 }
 
 const clientOf = (url: string) =>
-  createTestClient({ mode: 'anvil', chain: foundry, transport: http(url, { retryCount: 0 }), cacheTime: 0 })
+  createTestClient({ mode: 'anvil', chain: foundry, transport: http(url, { retryCount: 0 }), pollingInterval: 10 })
     .extend(publicActions)
     .extend(walletActions);
 type Client = ReturnType<typeof clientOf>;
 
-/** A chain that was kept has them already. */
+/** A chain that was kept has them already, and only needs a block of today. */
 async function deploy(client: Client): Promise<void> {
-  if (await client.getCode({ address: places.forwarder })) return;
-  for (const { bytecode } of [compiled.TestToken, compiled.FakeEmitter, compiled.EtherForwarder]) {
-    await client.sendTransaction({ account: DEPLOYER, data: bytecode as Hex, gas: 3_000_000n });
+  const isKept = (await client.getCode({ address: places.forwarder })) !== undefined;
+  const hashes: Hex[] = [];
+  for (const { bytecode } of isKept ? [] : [compiled.TestToken, compiled.FakeEmitter, compiled.EtherForwarder]) {
+    hashes.push(await client.sendTransaction({ account: DEPLOYER, data: bytecode as Hex, gas: 3_000_000n }));
   }
   await client.mine({ blocks: 1 });
+  for (const hash of hashes) await client.waitForTransactionReceipt({ hash });
 }
 
 const controlOf = (client: Client): Control => ({

@@ -170,10 +170,8 @@ export const settings = {
 
   EVM_CHAINS: setting(evmChains, {
     group: 'Crypto',
-    description:
-      'Chains, coins and tokens that payment requests may ask for, as a JSON array. Empty: none. Its form: docs/chains.md.',
-    example:
-      '[{"chain_id":8453,"name":"Base","rpc_urls":["https://base.example.com/key"],"treasury":"0x1111111111111111111111111111111111111111","finality":{"usual":"safe"},"tokens":[{"symbol":"USDC","address":"0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913","decimals":6}]}]',
+    description: 'Chains, coins and tokens that are taken, as JSON (docs/chains.md). Empty: none.',
+    example: '[]',
     secret: true,
   }),
 

@@ -50,9 +50,34 @@ const abis: Record<keyof typeof compiled, Abi> = {
 export const callOf = (contract: keyof typeof abis, functionName: string, ...args: unknown[]): Hex =>
   encodeFunctionData({ abi: abis[contract], functionName, args });
 
-/** Sends test dollars; resolves to the hash when the transaction is in the chain, or, with automine off, in the pool. */
-export const payDollars = (wallet: Wallet, chain: Chain, amount: bigint, to: Address = chain.treasury): Promise<Hex> =>
-  wallet.sendTransaction({ to: chain.token, data: callOf('TestToken', 'transfer', to, amount), gas: 200_000n });
+export interface Order {
+  to: Address;
+  data?: Hex;
+  value?: bigint;
+}
+
+/** Not estimated: what will be reverted must get into a block, too. */
+const GAS = { gas: 500_000n };
+
+/** Resolves to the hash once the transaction is in a block, which anvil makes a moment later. */
+export async function send(wallet: Wallet, order: Order): Promise<Hex> {
+  const hash = await wallet.sendTransaction({ ...order, ...GAS });
+  await wallet.waitForTransactionReceipt({ hash });
+  return hash;
+}
+
+export const dollars = (chain: Chain, amount: bigint, to: Address = chain.treasury): Order => ({
+  to: chain.token,
+  data: callOf('TestToken', 'transfer', to, amount),
+});
+
+/** A payment in test dollars, in a block. */
+export const payDollars = (wallet: Wallet, chain: Chain, amount: bigint, to?: Address): Promise<Hex> =>
+  send(wallet, dollars(chain, amount, to));
+
+/** The same with automine off: in the pool. */
+export const poolDollars = (wallet: Wallet, chain: Chain, amount: bigint): Promise<Hex> =>
+  wallet.sendTransaction({ ...dollars(chain, amount), ...GAS });
 
 /** Deploys one more token of the same making: on no list. */
 export async function otherToken(wallet: Wallet): Promise<Address> {
@@ -76,7 +101,7 @@ export const termsOn = (chain: Chain, amount: bigint, asset = dollarsOf(chain)):
 /** The rail of the product on that chain, for one test; `lines` are what it has logged. */
 export function railOn(
   chain: Chain,
-  change: Partial<ChainSetting> & { stale_after_s?: number } = {},
+  change: Partial<ChainSetting> = {},
   { deadlineMs = 5_000 } = {},
 ): EvmRail & { lines: string[] } {
   const lines: string[] = [];

@@ -6,6 +6,7 @@ import {
   describeOnChain,
   newWallet,
   payDollars,
+  poolDollars,
   railOn,
   startChain,
   termsOn,
@@ -50,7 +51,7 @@ describeOnChain('on its way', () => {
 
   test('a transaction in the pool is pending, and counts once it is mined', async () => {
     await chain.control.automine(false);
-    const hash = await payDollars(wallet, chain, amount);
+    const hash = await poolDollars(wallet, chain, amount);
     expect(await verify(hash)).toEqual({ outcome: 'pending' });
     await chain.control.mine();
     expect(await verify(hash)).toMatchObject({ outcome: 'matched', confirmations: 1 });
@@ -60,11 +61,11 @@ describeOnChain('on its way', () => {
   test('a transaction that another one replaced is not found, and the other counts by its own hash', async () => {
     await chain.control.automine(false);
     const nonce = await wallet.getTransactionCount({ address: wallet.account.address });
-    const send = (to: Hex, gwei: bigint) =>
+    const pool = (to: Hex, gwei: bigint) =>
       wallet.sendTransaction({ to, nonce, gas: 21_000n, maxFeePerGas: gwei * 10n ** 9n, maxPriorityFeePerGas: gwei });
     const ether = termsOn(chain, amount, `eip155:${chain.chainId}/slip44:60`);
-    const replaced = await send(chain.treasury, 10n);
-    const replacing = await send(wallet.account.address, 20n);
+    const replaced = await pool(chain.treasury, 10n);
+    const replacing = await pool(wallet.account.address, 20n);
     await chain.control.mine();
     expect(await railOn(chain).verify(ether, replaced)).toEqual({ outcome: 'not_found' });
     expect(await railOn(chain).verify(ether, replacing)).toEqual({ outcome: 'no_matching_transfer' });
@@ -114,6 +115,7 @@ describeOnChain('on its way', () => {
     await chain.control.reorg(1);
     await chain.control.mine();
     await wallet.sendRawTransaction({ serializedTransaction: raw });
+    await wallet.waitForTransactionReceipt({ hash });
     const again = await matched(hash);
     expect(again.block.hash).not.toBe(seen.block.hash);
     expect(await recheck(hash, seen)).toEqual({ outcome: 'moved', to: again });

@@ -9,6 +9,7 @@ import {
   otherToken,
   payDollars,
   railOn,
+  send,
   startChain,
   termsOn,
   type Wallet,
@@ -31,7 +32,7 @@ describeOnChain('a transfer', () => {
 
   const verify = (hash: Hex, asset?: string, amount = 10_000_000n) =>
     railOn(chain).verify(termsOn(chain, amount, asset), hash);
-  const send = (to: Hex, data: Hex, value = 0n) => wallet.sendTransaction({ to, data, value, gas: 500_000n });
+  const call = (to: Hex, data: Hex, value = 0n) => send(wallet, { to, data, value });
 
   test.each([
     ['exact', 10_000_000n],
@@ -52,7 +53,7 @@ describeOnChain('a transfer', () => {
   test('that is one of several in a transaction is told by its own log, and those to others are not', async () => {
     const stranger = '0x00000000000000000000000000000000000000aa';
     const to = [chain.treasury, stranger, chain.treasury];
-    const hash = await send(chain.token, callOf('TestToken', 'transferMany', to, [3n, 4n, 5n]));
+    const hash = await call(chain.token, callOf('TestToken', 'transferMany', to, [3n, 4n, 5n]));
     expect(await verify(hash)).toMatchObject({
       outcome: 'matched',
       transfers: [
@@ -75,27 +76,27 @@ describeOnChain('a transfer', () => {
 
   test('of a token that is on no list is none', async () => {
     const token = await otherToken(wallet);
-    await send(token, callOf('TestToken', 'mint', wallet.account.address, 10_000_000n));
-    const hash = await send(token, callOf('TestToken', 'transfer', chain.treasury, 10_000_000n));
+    await call(token, callOf('TestToken', 'mint', wallet.account.address, 10_000_000n));
+    const hash = await call(token, callOf('TestToken', 'transfer', chain.treasury, 10_000_000n));
     expect(await verify(hash)).toEqual({ outcome: 'no_matching_transfer' });
   });
 
   test('that a look-alike contract only tells of is none', async () => {
     const told = callOf('FakeEmitter', 'emitTransfer', wallet.account.address, chain.treasury, 10_000_000n);
-    expect(await verify(await send(chain.fakeToken, told))).toEqual({ outcome: 'no_matching_transfer' });
+    expect(await verify(await call(chain.fakeToken, told))).toEqual({ outcome: 'no_matching_transfer' });
   });
 
   // ERC-20 permits transferFrom(anybody, treasury, 0) to anybody: the log names a payer who has signed nothing.
   test('of nothing, in the name of somebody else, is none', async () => {
     const victim = await newWallet(chain);
     const data = callOf('TestToken', 'transferFrom', victim.account.address, chain.treasury, 0n);
-    expect(await verify(await send(chain.token, data))).toEqual({ outcome: 'no_matching_transfer' });
+    expect(await verify(await call(chain.token, data))).toEqual({ outcome: 'no_matching_transfer' });
   });
 
   test('that a fee was taken from counts as what arrived', async () => {
-    await send(chain.token, callOf('TestToken', 'setFee', 100n));
+    await call(chain.token, callOf('TestToken', 'setFee', 100n));
     const hash = await payDollars(wallet, chain, 10_000_000n);
-    await send(chain.token, callOf('TestToken', 'setFee', 0n));
+    await call(chain.token, callOf('TestToken', 'setFee', 0n));
     expect(await verify(hash)).toMatchObject({ outcome: 'matched', transfers: [{ from: me, amount: 9_900_000n }] });
   });
 
@@ -105,7 +106,7 @@ describeOnChain('a transfer', () => {
   });
 
   test('of the native coin counts when it is a plain one', async () => {
-    const hash = await send(chain.treasury, '0x', 7n);
+    const hash = await call(chain.treasury, '0x', 7n);
     expect(await verify(hash, etherOf(chain))).toMatchObject({
       outcome: 'matched',
       transfers: [{ logIndex: -1, from: me, amount: 7n }],
@@ -114,7 +115,7 @@ describeOnChain('a transfer', () => {
   });
 
   test('of the native coin through a contract is not seen', async () => {
-    const hash = await send(chain.forwarder, callOf('EtherForwarder', 'forward', chain.treasury), 7n);
+    const hash = await call(chain.forwarder, callOf('EtherForwarder', 'forward', chain.treasury), 7n);
     expect(await verify(hash, etherOf(chain))).toEqual({ outcome: 'no_matching_transfer' });
   });
 
@@ -127,7 +128,7 @@ describeOnChain('a transfer', () => {
   test('that a relayer brings (EIP-3009) is the signer’s, not the relayer’s, and only once', async () => {
     const relayer = await newWallet(chain);
     const data = await authorization(chain, wallet, 10_000_000n);
-    const relay = () => relayer.sendTransaction({ to: chain.token, data, gas: 300_000n });
+    const relay = () => send(relayer, { to: chain.token, data });
     const hash = await relay();
     expect((await relayer.getTransaction({ hash })).from).toBe(lower(relayer.account.address));
     expect(await verify(hash)).toMatchObject({ outcome: 'matched', transfers: [{ from: me, amount: 10_000_000n }] });

@@ -1,4 +1,3 @@
-import type { Hex } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { EvmRail } from '../../src/payments/rails/evm/evm.ts';
 import {
@@ -9,6 +8,7 @@ import {
   newWallet,
   payDollars,
   railOn,
+  send,
   startChain,
   termsOn,
   type Wallet,
@@ -55,13 +55,12 @@ describeOnChain('the watcher', () => {
 
   test('sees nothing in what goes elsewhere, in look-alikes, and in transfers of nothing', async () => {
     const rail = railOn(chain);
-    const send = (to: Hex, data: Hex) => wallet.sendTransaction({ to, data, gas: 300_000n });
     const stray = [
       await payDollars(wallet, chain, 5n, '0x00000000000000000000000000000000000000aa'),
-      await send(
-        chain.fakeToken,
-        callOf('FakeEmitter', 'emitTransfer', wallet.account.address, chain.treasury, 10_000_000n),
-      ),
+      await send(wallet, {
+        to: chain.fakeToken,
+        data: callOf('FakeEmitter', 'emitTransfer', wallet.account.address, chain.treasury, 10_000_000n),
+      }),
       await payDollars(wallet, chain, 0n),
     ];
     const found = await hashes(rail, await head());
