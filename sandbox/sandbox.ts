@@ -67,7 +67,8 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       callbackDelayMs: 300,
     });
     closers.push(() => executor.close());
-    const chain = findAnvil() && (await ownChain(secrets, port + 5, closers));
+    const wantsChain = !process.env['EVM_CHAINS'] && findAnvil() !== undefined;
+    const chain = wantsChain ? await ownChain(secrets, port + 5, closers) : undefined;
     const environment = {
       PUBLIC_URL: url,
       HOST: '127.0.0.1',
@@ -132,7 +133,10 @@ const configured = () =>
 /** Kept between starts, as the database is that has seen it. */
 async function ownChain(secrets: Secrets, firstPort: number, closers: (() => Promise<void>)[]): Promise<Chain> {
   const port = await keptPort(secrets, 'chain', firstPort);
-  const chain = await startChain({ port, stateFile: join(home, 'chain.json') });
+  const stateFile = join(home, 'chain.json');
+  const chain = await startChain({ port, stateFile }).catch((fault: Error) => {
+    throw new StartFault(`The chain did not start: ${fault.message}\nTo start a new one, move ${stateFile} away.`);
+  });
   closers.push(chain.stop);
   return chain;
 }

@@ -24,8 +24,8 @@ export interface Anvil {
 /** Where the binary lies; `undefined` on a kind of machine that has none. */
 export function findAnvil(): string | undefined {
   const name = `@foundry-rs/anvil-${process.platform}-${ARCHITECTURES[process.arch]}`;
-  const require = createRequire(import.meta.url);
   try {
+    const require = createRequire(createRequire(import.meta.url).resolve('@foundry-rs/anvil/package.json'));
     return require.resolve(`${name}/bin/anvil${process.platform === 'win32' ? '.exe' : ''}`);
   } catch {
     return undefined;

@@ -5,7 +5,7 @@ import type { Abi, Hex } from 'viem';
 
 /** `node sandbox/chain/compile.ts` writes contracts/compiled.json anew; a test holds it against the sources. */
 
-export const CONTRACTS = ['TestToken', 'FakeEmitter', 'EtherForwarder'] as const;
+const CONTRACTS = ['TestToken', 'FakeEmitter', 'EtherForwarder'] as const;
 export type Compiled = Record<(typeof CONTRACTS)[number], { abi: Abi; bytecode: Hex }>;
 
 const folder = new URL('./contracts/', import.meta.url);

@@ -66,7 +66,7 @@ export async function send(wallet: Wallet, order: Order): Promise<Hex> {
   return hash;
 }
 
-export const dollars = (chain: Chain, amount: bigint, to: Address = chain.treasury): Order => ({
+const dollars = (chain: Chain, amount: bigint, to: Address = chain.treasury): Order => ({
   to: chain.token,
   data: callOf('TestToken', 'transfer', to, amount),
 });

@@ -95,6 +95,7 @@ describeOnChain('an endpoint', () => {
       say(response);
     });
     expect(await railAt([liar.url]).verify(terms(), paid)).toEqual({ outcome: 'unknown', reason });
+    expect([...liar.asked.keys()]).toEqual(['eth_chainId']);
   });
 
   test('of another chain is a fault of the configuration: unknown, and loud', async () => {

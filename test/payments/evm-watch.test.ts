@@ -113,6 +113,16 @@ describeOnChain('the watcher', () => {
     expect(watched).toEqual({ outcome: 'unknown', reason: 'refused' });
   });
 
+  test('does not take up a log of a block that was replaced', async () => {
+    const provider = await startLyingRpc(chain.url);
+    provider.lie((method, logs) => {
+      if (method !== 'eth_getLogs') return undefined;
+      return logs.map((log: object) => ({ ...log, removed: true }));
+    });
+    await payDollars(wallet, chain, 16n);
+    expect(await hashes(railOn(chain, { rpc_urls: [provider.url] }), await head())).toEqual([]);
+  });
+
   test('asks the next provider when one is in trouble', async () => {
     const provider = await startLyingRpc(chain.url);
     provider.refuse((method) => method === 'eth_getLogs');

@@ -4,7 +4,7 @@ import { z } from 'zod';
 /** What nodes answer, read strictly where money depends on it: https://ethereum.github.io/execution-apis. Other members are fine. */
 
 const hex = (pattern: RegExp) => z.string().regex(pattern);
-export const hash = hex(/^0x[0-9a-fA-F]{64}$/).transform((text) => text.toLowerCase() as Hash);
+const hash = hex(/^0x[0-9a-fA-F]{64}$/).transform((text) => text.toLowerCase() as Hash);
 const address = hex(/^0x[0-9a-fA-F]{40}$/).transform((text) => text.toLowerCase() as Address);
 export const quantity = hex(/^0x[0-9a-fA-F]{1,64}$/).transform((text) => hexToBigInt(text as Hash));
 const data = hex(/^0x([0-9a-fA-F]{2})*$/).transform((text) => text.toLowerCase() as Hash);

@@ -45,7 +45,7 @@ export interface EvmOptions {
   onCall: RpcOptions['onCall'];
 }
 
-export const TX_HASH = /^0x[0-9a-f]{64}$/;
+const TX_HASH = /^0x[0-9a-f]{64}$/;
 
 export function createEvmRail({ chains: settings, deadlineMs, log, onCall }: EvmOptions): EvmRail {
   const dispatcher = new Agent({ connect: { timeout: deadlineMs, minVersion: 'TLSv1.2' } });

@@ -2,18 +2,16 @@ import type { Hash } from 'viem';
 import type { Chain } from './chain.ts';
 import type { Needs } from './endpoints.ts';
 import type { ReadTerms } from './terms.ts';
-import { isLarge, type Matched, type Verification, verifyAt } from './verify.ts';
+import { type Found, isLarge, type Matched, type Verification, verifyAt } from './verify.ts';
 
 /** What the endpoints of a chain say together: one is believed about a usual amount, two must agree about a large one. */
-
-type Found = Exclude<Verification, { outcome: 'unknown' }>;
 
 export async function verify(chain: Chain, terms: ReadTerms, txHash: Hash): Promise<Verification> {
   const needs = (found: Found): Needs => ({
     voices: found.outcome === 'matched' && isLarge(chain, terms, found.transfers) ? pair(chain) : 1,
     key: keyOf(found),
   });
-  const asked = await chain.endpoints.ask<Found>((rpc) => verifyAt(rpc, chain, terms, txHash), needs);
+  const asked = await chain.endpoints.ask((rpc) => verifyAt(rpc, chain, terms, txHash), needs);
   return 'trouble' in asked ? { outcome: 'unknown', reason: asked.trouble } : together(asked.answers);
 }
 
@@ -37,7 +35,7 @@ export async function recheck(
     voices: isAt(found, seen.hash) && !isLarge(chain, terms, found.transfers) ? 1 : pair(chain),
     key: keyOf(found),
   });
-  const asked = await chain.endpoints.ask<Found>((rpc) => verifyAt(rpc, chain, terms, txHash, seen.number), needs);
+  const asked = await chain.endpoints.ask((rpc) => verifyAt(rpc, chain, terms, txHash, seen.number), needs);
   if ('trouble' in asked) return { outcome: 'unknown', reason: asked.trouble };
   const found = together(asked.answers);
   if (found.outcome === 'matched') {

@@ -17,6 +17,9 @@ export type Verification =
   | Matched
   | { outcome: 'unknown'; reason: string };
 
+/** What one endpoint can say. */
+export type Found = Exclude<Verification, { outcome: 'unknown' }>;
+
 export interface Matched {
   outcome: 'matched';
   /** In the order of the chain, at least one. Whether `from` is the payer's wallet, and enough, is for the caller. */
@@ -40,24 +43,23 @@ export interface Transfer {
 const NATIVE_LOG_INDEX = -1;
 
 /** Asks one endpoint. The order matters: what is read later is judged by what was read before. Throws `RpcFault`. */
-export async function verifyAt(rpc: Rpc, chain: Chain, terms: ReadTerms, txHash: Hash, seen = 0n) {
+export async function verifyAt(rpc: Rpc, chain: Chain, terms: ReadTerms, txHash: Hash, seen = 0n): Promise<Found> {
   // Before the block is read: what is final now cannot be replaced afterwards.
   const heads = await readHeads(rpc, chain, seen);
   const transaction = await rpc.call('eth_getTransactionByHash', [txHash], Transaction.nullable());
-  if (!transaction) return { outcome: 'not_found' } as const;
-  if (!transaction.blockHash) return { outcome: 'pending' } as const;
+  if (!transaction) return { outcome: 'not_found' };
+  if (!transaction.blockHash) return { outcome: 'pending' };
   const receipt = await rpc.call('eth_getTransactionReceipt', [txHash], Receipt.nullable());
-  if (!receipt) return { outcome: 'pending' } as const;
+  if (!receipt) return { outcome: 'pending' };
   if (transaction.hash !== txHash || receipt.transactionHash !== txHash) throw new RpcFault('unreadable');
   const block = await rpc.call('eth_getBlockByNumber', [numberToHex(receipt.blockNumber), false], Block.nullable());
-  if (block?.hash !== receipt.blockHash || transaction.blockHash !== receipt.blockHash)
-    return { outcome: 'reorging' } as const;
-  if (!receipt.status) return { outcome: 'reverted' } as const;
+  if (block?.hash !== receipt.blockHash || transaction.blockHash !== receipt.blockHash) return { outcome: 'reorging' };
+  if (!receipt.status) return { outcome: 'reverted' };
   const transfers = terms.token === null ? coinIn(transaction, terms) : tokensIn(receipt.logs, terms.token, terms);
-  if (transfers.length === 0) return { outcome: 'no_matching_transfer' } as const;
+  if (transfers.length === 0) return { outcome: 'no_matching_transfer' };
   const { number, hash, timestamp: time } = block;
   const policy = isLarge(chain, terms, transfers) ? chain.finality.large : chain.finality.usual;
-  return { outcome: 'matched', transfers, block: { number, hash, time }, ...depth(number, heads, policy) } as const;
+  return { outcome: 'matched', transfers, block: { number, hash, time }, ...depth(number, heads, policy) };
 }
 
 /** Whom the transaction's `value` went to; what contracts pass on shows in no receipt. */
