@@ -22,7 +22,7 @@ export interface Secrets {
   /** Whether the operator's account was made. */
   isOperatorMade: boolean;
   /** Ports of the servers that others remember the address of. */
-  ports: { postgres?: number; omise?: number; executor?: number };
+  ports: { postgres?: number; omise?: number; executor?: number; chain?: number };
   /** Signing secrets of the demo services, by the executor's path. */
   serviceSecrets: Record<string, string>;
 }
@@ -69,6 +69,8 @@ export interface Presence {
   omiseUrl: string;
   omiseControlUrl: string;
   executorUrl: string;
+  /** Absent on a kind of machine that anvil does not run on. */
+  chainUrl?: string;
 }
 
 const presenceFile = join(home, 'running.json');

@@ -8,6 +8,8 @@ import postgres from 'postgres';
 import { start as startFarebox } from '../src/main.ts';
 import { readConfig } from '../src/platform/config.ts';
 import { createLog } from '../src/platform/log.ts';
+import { findAnvil } from './chain/anvil.ts';
+import { type Chain, startChain } from './chain/chain.ts';
 import { startExecutor } from './executor/server.ts';
 import { announce, findRunning, home, keepSecrets, leave, type Presence, readSecrets, type Secrets } from './home.ts';
 import { startOmise } from './omise/server.ts';
@@ -49,7 +51,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
     onStep('PostgreSQL');
     const database = process.env['DATABASE_URL'] ? {} : await embeddedDatabase(secrets, port + 4, closers);
     const url = `http://127.0.0.1:${port}`;
-    onStep('stand-ins for Omise and an executor');
+    onStep('stand-ins for Omise, an executor and a chain');
     const omise = await startOmise({
       port: await keptPort(secrets, 'omise', port + 2),
       publicKey: secrets.omisePublicKey,
@@ -65,6 +67,8 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       callbackDelayMs: 300,
     });
     closers.push(() => executor.close());
+    const wantsChain = !process.env['EVM_CHAINS'] && findAnvil() !== undefined;
+    const chain = wantsChain ? await ownChain(secrets, port + 5, closers) : undefined;
     const environment = {
       PUBLIC_URL: url,
       HOST: '127.0.0.1',
@@ -76,6 +80,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       OMISE_PUBLIC_KEY: secrets.omisePublicKey,
       OMISE_WEBHOOK_SECRETS: secrets.webhookSecret,
       EGRESS_ALLOW: `127.0.0.1:${executor.port}`,
+      ...(chain && { EVM_CHAINS: JSON.stringify([chain.setting]) }),
       DRAIN_GRACE_MS: '0',
       LOG_LEVEL: 'warn',
       ...database,
@@ -98,6 +103,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       omiseUrl: omise.url,
       omiseControlUrl: omise.controlUrl,
       executorUrl: executor.url,
+      ...(chain && { chainUrl: chain.url }),
     };
     const catalogue = await seed({ ...presence, secrets, onStep });
     for (const [path, secret] of Object.entries(secrets.serviceSecrets)) executor.expectSecret(secret, path);
@@ -120,9 +126,20 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
 const configured = () =>
   Object.fromEntries(
     Object.entries(process.env).filter(([name]) =>
-      /^(OMISE_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(name),
+      /^(OMISE_|EVM_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(name),
     ),
   );
+
+/** Kept between starts, as the database is that has seen it. */
+async function ownChain(secrets: Secrets, firstPort: number, closers: (() => Promise<void>)[]): Promise<Chain> {
+  const port = await keptPort(secrets, 'chain', firstPort);
+  const stateFile = join(home, 'chain.json');
+  const chain = await startChain({ port, stateFile }).catch((fault: Error) => {
+    throw new StartFault(`The chain did not start: ${fault.message}\nTo start a new one, move ${stateFile} away.`);
+  });
+  closers.push(chain.stop);
+  return chain;
+}
 
 async function embeddedDatabase(
   secrets: Secrets,

@@ -36,7 +36,7 @@ function showStep(step: string): void {
 
 /** What runs where, how to stop, and what to paste next. */
 function firstScreen(sandbox: Sandbox): string {
-  const { url, internalUrl, omiseUrl, executorUrl, operator, folders, catalogue } = sandbox;
+  const { url, internalUrl, omiseUrl, executorUrl, chainUrl, operator, folders, catalogue } = sandbox;
   const [starter] = catalogue.packages;
   const [summarize] = catalogue.services;
   const value = (name: string) => `sed -E 's/.*"${name}":"([^"]+)".*/\\1/'`;
@@ -47,6 +47,7 @@ ${bold('Farebox is running.')} Stop it with Ctrl-C; the data stays.
   internal     ${internalUrl}/v1/admin    reference   ${internalUrl}/docs/
   bank app     ${omiseUrl}/pay        (pays what the Omise stand-in is asked for)
   executor     ${executorUrl}
+  chain        ${chainUrl ?? 'none: npm has no anvil for this machine'}
   data         ${folders.join('\n               ')}
   operator     ${operator.email}  ${operator.password}
 

@@ -15,6 +15,7 @@ import {
 } from './identity/index.ts';
 import {
   checkoutRoutes,
+  evmRail,
   omiseRail,
   type PaymentsDeps,
   paymentsOperatorRoutes,
@@ -109,6 +110,8 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const webhookUrl = `${publicUrl}/v1/webhooks/omise`;
   const capabilities = watchCapabilities(rail, { livemode, currency, apiVersion: '2019-05-29', webhookUrl }, log);
   await capabilities.refresh();
+  const evm = evmRail(config, { log, metrics });
+  void evm.confirm();
   const payments: PaymentsDeps = {
     ...{ db, vault, cursors, rail, capabilities, metrics, alarm, log, publicUrl, livemode },
     deadlineMs: config.OMISE_DEADLINE_MS,
@@ -179,6 +182,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     feed.stop();
     await selfAudit.stop();
     rail.close();
+    await evm.close();
     await egress.close();
   };
   return { front, internal, workers, crew, close };

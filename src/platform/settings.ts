@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { evmChains } from './chain-settings.ts';
 import {
   databaseUrl,
   invariantIds,
@@ -166,6 +167,13 @@ export const settings = {
       example: 'THB',
     },
   ),
+
+  EVM_CHAINS: setting(evmChains, {
+    group: 'Crypto',
+    description: 'Chains, coins and tokens that are taken, as JSON (docs/chains.md). Empty: none.',
+    example: '[]',
+    secret: true,
+  }),
 
   EGRESS_ALLOW: setting(
     list

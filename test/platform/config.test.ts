@@ -87,6 +87,7 @@ const wrong: Record<string, string> = {
   OMISE_URL: `http://${MARK}.example.com`,
   OMISE_DEADLINE_MS: '99',
   CURRENCY: MARK,
+  EVM_CHAINS: `[{"name":"${MARK}!","rpc_urls":["http://${MARK}.example.com"],"${MARK}":1}]`,
   EGRESS_ALLOW: `${MARK}.internal`,
   ACCESS_TOKEN_TTL_S: '59',
   REFRESH_TOKEN_TTL_S: '1e9',

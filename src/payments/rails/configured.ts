@@ -1,6 +1,7 @@
 import type { Config } from '../../platform/config.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
+import { createEvmRail, type EvmRail } from './evm/evm.ts';
 import { createOmiseRail } from './omise.ts';
 import type { Rail } from './rail.ts';
 
@@ -20,3 +21,12 @@ export function omiseRail(config: Config, { log, metrics }: { log: Log; metrics:
     },
   });
 }
+
+const CHAIN_DEADLINE_MS = 5_000; // for one call; a node that takes longer is passed over for the next one
+
+/** The chains of EVM_CHAINS. */
+export const evmRail = (config: Config, { log, metrics }: { log: Log; metrics: Metrics }): EvmRail =>
+  createEvmRail({
+    ...{ chains: config.EVM_CHAINS, deadlineMs: CHAIN_DEADLINE_MS, log },
+    onCall: (method, outcome) => metrics.providerCalls.inc({ operation: `evm.${method}`, outcome }),
+  });
