@@ -52,10 +52,20 @@ export async function findDelivery(on: Db | Tx, endpointId: string, id: string):
   return delivery;
 }
 
-/** Oldest first. */
-export const attemptsOf = (db: Db, deliveryId: string): Promise<Attempt[]> =>
-  db
-    .select()
-    .from(webhookAttempts)
-    .where(eq(webhookAttempts.deliveryId, deliveryId))
-    .orderBy(asc(webhookAttempts.attempt));
+/** A delivery and its attempts, oldest first, as they were at one moment. */
+export const findWholeDelivery = (
+  db: Db,
+  endpointId: string,
+  id: string,
+): Promise<{ delivery: Delivery | undefined; attempts: Attempt[] }> =>
+  db.transaction(
+    async (tx) => ({
+      delivery: await findDelivery(tx, endpointId, id),
+      attempts: await tx
+        .select()
+        .from(webhookAttempts)
+        .where(eq(webhookAttempts.deliveryId, id))
+        .orderBy(asc(webhookAttempts.attempt)),
+    }),
+    { isolationLevel: 'repeatable read', accessMode: 'read only' },
+  );

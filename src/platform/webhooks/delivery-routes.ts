@@ -7,7 +7,14 @@ import { Problem } from '../http/problem.ts';
 import type { App } from '../http/server.ts';
 import { answers, head, headOut, idIn, idOut, idParam, time, timeOrNull, timeOut } from '../http/wire.ts';
 import { toWire } from '../ids.ts';
-import { type Attempt, attemptsOf, type Delivery, deliveryStates, findDelivery, listDeliveries } from './deliveries.ts';
+import {
+  type Attempt,
+  type Delivery,
+  deliveryStates,
+  findDelivery,
+  findWholeDelivery,
+  listDeliveries,
+} from './deliveries.ts';
 import { type Endpoint, findEndpoint, holdEndpoint } from './endpoints.ts';
 import type { WebhooksDeps } from './routes.ts';
 import { redeliver } from './settle.ts';
@@ -97,9 +104,8 @@ export function deliveryRoutes(app: App, { db, vault, cursors, wakeSender }: Web
     },
     async (request) => {
       const { id } = await ownEndpoint(db, callerOf(request).accountId, request.params.id);
-      const delivery = await findDelivery(db, id, request.params.delivery_id);
+      const { delivery, attempts } = await findWholeDelivery(db, id, request.params.delivery_id);
       if (!delivery) throw new Problem('not_found');
-      const attempts = await attemptsOf(db, delivery.id);
       return { ...render(delivery), attempt_log: attempts.map(renderAttempt) };
     },
   );

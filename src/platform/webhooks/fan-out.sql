@@ -5,7 +5,7 @@
 --
 -- $1 $2 the stretch begins after this (xid, seq)  $3 $4 its last (xid, seq)  $5 the horizon  $6 how long deliveries are kept
 with subject as materialized (
-  select distinct w.id as endpoint_id, w.events, w.created_at, e.subject_id
+  select distinct w.id as endpoint_id, w.account_id, w.events, w.created_at, e.subject_id
   from platform.events e
   join platform.webhook_endpoints w on w.account_id = e.account_id and w.enabled and w.deleted_at is null
   where (e.xid, e.seq) > ($1::text::xid8, $2::bigint) and (e.xid, e.seq) <= ($3::text::xid8, $4::bigint)
@@ -17,7 +17,7 @@ with subject as materialized (
       where open.endpoint_id = s.endpoint_id and open.subject_id = e.subject_id and open.state in ('pending', 'sending')
     ) as is_behind
   from subject s
-  join platform.events e on e.subject_id = s.subject_id
+  join platform.events e on e.subject_id = s.subject_id and e.account_id = s.account_id
   where (e.xid, e.seq) > ($1::text::xid8, $2::bigint) and e.xid < $5::text::xid8
     and s.events && array['*', split_part(e.type, '.', 1) || '.*', e.type]
     and e.created_at >= greatest(s.created_at, now() - make_interval(days => $6::int))
