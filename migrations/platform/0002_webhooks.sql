@@ -7,7 +7,7 @@ create table platform.webhook_endpoints (
   signing_secret bytea not null,
   enabled boolean not null default true,
   disabled_reason text,
-  enabled_at timestamptz not null default now(),
+  told_since timestamptz not null default now(),
   failing_since timestamptz,
   created_at timestamptz not null default now(),
   deleted_at timestamptz

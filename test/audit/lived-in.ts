@@ -10,6 +10,7 @@ import { type Client, eventually, type Json, newCustomer } from '../harness/clie
 import { cloneDatabase } from '../harness/database.ts';
 import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
 import { type Shop, shopOf } from '../payments/shop.ts';
+import { type Receiver, startReceiver, status } from '../webhooks-out/receiver.ts';
 import { accepted, ended, offer, workflowOf } from '../workflows/stage.ts';
 
 /** The tests' server does without fsync, which the audit would tell each time. */
@@ -50,25 +51,28 @@ export interface LivedIn {
 
 /** A Farebox whose customers have done everything that there is to do, over HTTP; what has no route yet, as the application does it. */
 export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
-  const executor = await startExecutor();
+  const [executor, receiver] = [await startExecutor(), await startReceiver()];
   const database = await cloneDatabase();
-  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, ...options.env };
+  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target, ...options.env };
   const farebox = await startFarebox({ ...options, database, env });
   const shop = await shopOf(farebox);
   await tellOfOperator(shop.sql, shop.operator);
   const [ada, bob] = [await newCustomer(shop.farebox), await newCustomer(shop.farebox)];
   await owe(shop, ada);
+  await listenToIt(receiver, ada);
   await buyInEveryWay(shop, ada);
   await seal(shop);
   await correct(shop, ada, bob);
   await seal(shop);
   await runInEveryWay(shop, executor, ada);
   await hold(shop, ada);
+  await heard(ada);
   return {
     ...{ shop, executor, ada, root: shop.sql },
     rest: async () => {
       await executor.close();
       await farebox.stop();
+      await receiver.close();
     },
     close: async () => {
       await shop.stop();
@@ -162,6 +166,25 @@ async function runInEveryWay({ operator }: Shop, executor: Executor, customer: C
   await customer.ok('PATCH', `/v1/workflows/${moved.id}`, { body: { accept_price_version: 2 } });
   runs.push(await accepted(customer, kept), await accepted(customer, moved));
   for (const run of runs) await ended(customer, run);
+}
+
+/** An endpoint that takes everything but that a run was dispatched. */
+async function listenToIt(receiver: Receiver, customer: Client): Promise<void> {
+  receiver.answer('/', (response, letter) => {
+    status(letter.body.type === 'workflows.run_dispatched' ? 500 : 204)(response, letter);
+  });
+  await customer.ok('POST', '/v1/webhook-endpoints', { body: { url: receiver.url, events: ['*'] } });
+}
+
+/** Waits until some was delivered, and some is held behind what was not. */
+async function heard(customer: Client): Promise<void> {
+  const [endpoint] = (await customer.ok('GET', '/v1/webhook-endpoints')).data;
+  for (const state of ['delivered', 'held']) {
+    await eventually(
+      () => customer.ok('GET', `/v1/webhook-endpoints/${endpoint.id}/deliveries?state=${state}`),
+      ({ data }) => data.length > 0,
+    );
+  }
 }
 
 /** Held, captured in two parts, the rest released. */

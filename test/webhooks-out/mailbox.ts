@@ -102,7 +102,7 @@ export async function letTimePass(root: postgres.Sql, endpoint: Json, hours: num
   const id = fromWire('webhookEndpoint', endpoint.id);
   const ago = (column: string) => `${column} = ${column} - interval '${hours} hours'`;
   await root.unsafe(
-    `update platform.webhook_endpoints set ${ago('failing_since')}, ${ago('enabled_at')} where id = '${id}'`,
+    `update platform.webhook_endpoints set ${ago('failing_since')}, ${ago('told_since')} where id = '${id}'`,
   );
   await root.unsafe(
     `update platform.webhook_deliveries set ${ago('next_attempt_at')}, ${ago('first_attempt_at')}

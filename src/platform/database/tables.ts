@@ -121,8 +121,8 @@ export const webhookEndpoints = platformSchema.table(
     enabled: boolean('enabled').notNull().default(true),
     /** `owner`, or why we did it: `gone` (410), `failing` (nothing but failure for three days). */
     disabledReason: text('disabled_reason').$type<'owner' | 'gone' | 'failing'>(),
-    /** Deliveries have three days from here at least. */
-    enabledAt: moment('enabled_at').notNull().default(sql`now()`),
+    /** It is owed events from here on, and each delivery three days of tries: creation, enabling, another filter. */
+    toldSince: moment('told_since').notNull().default(sql`now()`),
     /** The first failure since the last success. */
     failingSince: moment('failing_since'),
     createdAt: createdAt(),

@@ -58,7 +58,11 @@ export async function changeEndpoint(
   const isSwitched = enabled !== undefined && enabled !== before.enabled;
   const [endpoint] = await tx
     .update(webhookEndpoints)
-    .set({ ...terms, ...(isSwitched ? switched(enabled) : { enabled: before.enabled }) })
+    .set({
+      ...terms,
+      ...(terms.events && { toldSince: sql`now()` }),
+      ...(isSwitched ? switched(enabled) : { enabled: before.enabled }),
+    })
     .where(eq(webhookEndpoints.id, id))
     .returning();
   return endpoint;
@@ -66,7 +70,7 @@ export async function changeEndpoint(
 
 const switched = (enabled: boolean) =>
   enabled
-    ? { enabled, disabledReason: null, enabledAt: sql`now()`, failingSince: null }
+    ? { enabled, disabledReason: null, toldSince: sql`now()`, failingSince: null }
     : { enabled, disabledReason: 'owner' as const };
 
 /** Replaces the signing secret; the former one signs along for a day. */

@@ -73,7 +73,7 @@ async function holdAndAsk(tx: Tx, one: UnderWay): Promise<Patience | undefined> 
       accountId: webhookEndpoints.accountId,
       isEnabled: webhookEndpoints.enabled,
       isDead: sql<boolean>`coalesce(${webhookEndpoints.failingSince} <= ${long}, false)`,
-      isTried: sql<boolean>`greatest(${webhookDeliveries.firstAttemptAt}, ${webhookEndpoints.enabledAt}) <= ${long}`,
+      isTried: sql<boolean>`greatest(${webhookDeliveries.firstAttemptAt}, ${webhookEndpoints.toldSince}) <= ${long}`,
     })
     .from(webhookDeliveries)
     .innerJoin(webhookEndpoints, eq(webhookEndpoints.id, webhookDeliveries.endpointId))
