@@ -1,5 +1,6 @@
 import { allChecks } from './audit.ts';
 import { balanceReader, creditsOperatorRoutes, creditsRoutes } from './credits/index.ts';
+import { allEvents } from './events.ts';
 import {
   acceptTokens,
   challengeReaper,
@@ -42,6 +43,8 @@ import type { Log } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
 import { operationsRoutes } from './platform/operations.ts';
 import { createVault } from './platform/secrets.ts';
+import { type WebhooksDeps, webhooksRoutes } from './platform/webhooks/routes.ts';
+import { webhooksWorkers } from './platform/webhooks/workers.ts';
 import {
   createRunCommitter,
   dispatcher,
@@ -126,6 +129,12 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const wakeDispatcher = () => crew.wake('dispatch');
   const workflows: WorkflowsDeps = { db, commits, vault, cursors, definitions, feed, metrics, wakeDispatcher };
 
+  const webhooks: WebhooksDeps = {
+    ...{ db, vault, cursors, log, metrics, types: allEvents },
+    egress: createEgress(config.WEBHOOK_ALLOW),
+    wakeSender: () => crew.wake('webhook-sender'),
+  };
+
   const server = async (title: string) => {
     const app = await createServer({
       ...{ log, metrics, publicUrl, authenticate: authenticator.authenticate },
@@ -158,6 +167,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     wakeInbox: () => crew.wake('webhook-inbox'),
   });
   workflowsRoutes(front, workflows);
+  webhooksRoutes(front, webhooks);
   executorRoutes(front, { db, feed, metrics, alarm, verifyCallback: tokens.verifyCallback });
   await docsRoutes(front, 'Farebox API');
 
@@ -176,14 +186,14 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     ...[keys.worker, sessionReaper(db), challengeReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
     ...paymentsWorkers({ ...payments, capabilities }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
+    ...webhooksWorkers(webhooks),
   ];
   const close = async () => {
     halt.stop();
     feed.stop();
     await selfAudit.stop();
     rail.close();
-    await evm.close();
-    await egress.close();
+    await Promise.all([evm.close(), egress.close(), webhooks.egress.close()]);
   };
   return { front, internal, workers, crew, close };
 }

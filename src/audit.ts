@@ -3,6 +3,7 @@ import { identityChecks } from './identity/index.ts';
 import { paymentsChecks } from './payments/index.ts';
 import type { Check } from './platform/audit/check.ts';
 import { platformChecks } from './platform/audit/own-checks.ts';
+import { webhooksChecks } from './platform/webhooks/audit.ts';
 import { workflowsChecks } from './workflows/index.ts';
 
 /** Everything that must hold, as each context says it. */
@@ -12,4 +13,5 @@ export const allChecks: Check[] = [
   ...workflowsChecks,
   ...identityChecks,
   ...platformChecks,
+  ...webhooksChecks,
 ];

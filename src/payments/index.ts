@@ -1,6 +1,7 @@
 export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
 export { paymentsCommands } from './commands.ts';
+export { paymentsEvents } from './events.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { payWith } from './packages.ts';
 export { checkoutRoutes } from './pages/routes.ts';

@@ -14,11 +14,19 @@ export interface Egress {
   /** Refuses a URL that could never be called, when it is written down at `pointer`. Names are resolved only at the call. */
   check(url: string, pointer: string): void;
   /** Throws `EgressFault`. */
-  post(url: string, call: { headers: Record<string, string>; body: string; timeoutMs: number }): Promise<EgressReply>;
+  post(url: string, call: EgressCall): Promise<EgressReply>;
   /** True from the beginning of `close`: every further call is `unsent`. */
   readonly isClosing: boolean;
   /** Waits a little for the calls in hand, then cuts them off. */
   close(): Promise<void>;
+}
+
+export interface EgressCall {
+  headers: Record<string, string>;
+  body: string;
+  timeoutMs: number;
+  /** So much of the reply is enough, the rest is not read. Without it a reply of more than a MiB is a fault. */
+  enoughBytes?: number;
 }
 
 export interface EgressReply {
@@ -121,12 +129,7 @@ export function createEgress(
   };
 }
 
-async function send(
-  url: URL,
-  call: { headers: Record<string, string>; body: string; timeoutMs: number },
-  dispatcher: Agent,
-  isCut: () => boolean,
-): Promise<EgressReply> {
+async function send(url: URL, call: EgressCall, dispatcher: Agent, isCut: () => boolean): Promise<EgressReply> {
   const signal = AbortSignal.timeout(call.timeoutMs); // from the first byte out to the last byte in
   try {
     const reply = await request(url, { method: 'POST', headers: call.headers, body: call.body, dispatcher, signal });
@@ -134,6 +137,10 @@ async function send(
     let size = 0;
     for await (const chunk of reply.body) {
       size += chunk.length;
+      if (call.enoughBytes !== undefined && size >= call.enoughBytes) {
+        chunks.push(chunk.subarray(0, chunk.length - (size - call.enoughBytes)));
+        break; // which ends the connection
+      }
       if (size > MAX_REPLY_BYTES) {
         reply.body.destroy();
         throw new EgressFault('too_large', `The reply is larger than ${MAX_REPLY_BYTES} bytes.`);

@@ -77,6 +77,13 @@ export const FAILPOINTS = [
   'platform.audit.after_seal_commit',
   'platform.feed.before_read',
   'platform.feed.after_read',
+  'platform.webhooks.before_fan_out_commit',
+  'platform.webhooks.after_fan_out',
+  'platform.webhooks.before_lease_commit',
+  'platform.webhooks.after_lease',
+  'platform.webhooks.after_call',
+  'platform.webhooks.before_settle_commit',
+  'platform.webhooks.after_settle',
 ] as const;
 
 export type Failpoint = (typeof FAILPOINTS)[number];

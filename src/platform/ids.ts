@@ -16,11 +16,15 @@ const prefixes = {
   service: 'svc',
   transfer: 'xfer',
   wallet: 'wal',
+  webhookDelivery: 'whd',
+  webhookEndpoint: 'whe',
   workflow: 'wf',
 } as const;
 
 export type IdKind = keyof typeof prefixes;
 export const prefixOf = (kind: IdKind): string => prefixes[kind];
+
+export const isIdKind = (kind: string): kind is IdKind => kind in prefixes;
 
 /** A new uuid v7: sorted by its time of birth. */
 export const newId = (): string => randomUUIDv7();

@@ -52,6 +52,17 @@ export function createMetrics() {
       labelNames: ['outcome'],
       registers,
     }),
+    webhookDeliveries: new Counter({
+      name: 'farebox_webhook_deliveries_total',
+      help: 'Calls of webhook endpoints, by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    webhookOldestAge: new Gauge({
+      name: 'farebox_webhook_oldest_age_seconds',
+      help: 'Age of the oldest delivery that an enabled endpoint has not taken yet',
+      registers,
+    }),
     workerFaults: new Counter({
       name: 'farebox_worker_faults_total',
       help: 'Rounds of a background worker that failed',

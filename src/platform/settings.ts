@@ -186,6 +186,18 @@ export const settings = {
     },
   ),
 
+  WEBHOOK_ALLOW: setting(
+    list
+      .pipe(z.array(z.string().regex(/^(\[[\da-f:.]+\]|[^\s:/[\]]+):\d{1,5}$/i, 'must hold targets as host:port')))
+      .prefault(''),
+    {
+      group: 'Webhooks',
+      description:
+        'Private targets that any account may have its events posted to, host:port each. Everything else must be public https.',
+      example: 'shop.internal:8080',
+    },
+  ),
+
   ACCESS_TOKEN_TTL_S: setting(whole(60, 3600).prefault('900'), {
     group: 'Tokens and limits',
     description: 'Life of an access token, in seconds.',

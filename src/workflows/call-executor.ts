@@ -1,3 +1,4 @@
+import { readRetryAfter } from '../platform/delivery/retries.ts';
 import { signedHeaders } from '../platform/delivery/standard-webhooks.ts';
 import { type Egress, EgressFault, type EgressReply } from '../platform/egress.ts';
 import { depthOf } from '../platform/http/body.ts';
@@ -25,7 +26,6 @@ export interface Call {
 
 const RETRIED = new Set([408, 425, 429]);
 const MAX_OUTPUT_DEPTH = 64; // PostgreSQL's own limit is deeper, but nobody reads such output
-const MAX_RETRY_AFTER_MS = 86_400_000;
 
 /** Calls the executor, signed; never throws for what happens on the network. */
 export async function callExecutor(egress: Egress, call: Call): Promise<Verdict> {
@@ -85,13 +85,3 @@ function isStorable(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true;
   return Object.entries(value).every(([name, member]) => isStorable(name) && isStorable(member));
 }
-
-/** RFC 9110 §10.2.3: seconds or a date, in milliseconds from now; 0 for anything else. */
-function readRetryAfter(header: string | string[] | undefined): number {
-  if (typeof header !== 'string') return 0;
-  const ms = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : dateOf(header) - Date.now();
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : 0;
-}
-
-/** Only what looks like an HTTP date: `Date.parse` finds one in `-5`, too. */
-const dateOf = (header: string) => (/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(header) ? Date.parse(header) : Number.NaN);

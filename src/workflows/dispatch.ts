@@ -1,13 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { prepared, runIn, type Statement } from '../platform/database/statement.ts';
 import type { Feed } from '../platform/delivery/feed.ts';
+import { fullJitter, insist, LEASE_MARGIN_MS } from '../platform/delivery/retries.ts';
 import type { Worker } from '../platform/delivery/worker.ts';
 import type { Egress } from '../platform/egress.ts';
 import { failpoint } from '../platform/failpoints.ts';
-import { isBusyDatabase } from '../platform/http/failures.ts';
 import { toWire } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
@@ -36,9 +35,6 @@ const EVERY_MS = 1_000; // the safety net; new runs ring the bell
 const CALLS_AT_ONCE = 64; // per replica
 const CALLS_OF_EACH = 4; // that a service may always have: slow executors of others do not stop it
 const RUNS_PER_ACCOUNT = 4; // per turn: a busy customer does not crowd out the others
-const LEASE_MARGIN_MS = 10_000; // time to write down an answer that came at the last moment
-const WRITE_TRIES = 6;
-const WRITE_PAUSE_MS = 1_000; // all tries fit into the margin
 const CALLBACK_GRACE_MS = 3_600_000; // a report after the deadline is told so, not refused as a stranger's
 const FIRST_BACKOFF_MS = 1_000;
 const MAX_BACKOFF_MS = 300_000;
@@ -179,18 +175,6 @@ async function dispatch(deps: DispatchDeps, service: Service, leased: Leased): P
   feed.wake();
 }
 
-/** An answer is worth a few tries to write it down: without it the executor is called again. */
-async function insist(write: () => Promise<void>): Promise<void> {
-  for (let left = WRITE_TRIES - 1; ; left -= 1) {
-    try {
-      return await write();
-    } catch (fault) {
-      if (left === 0 || !isBusyDatabase(fault)) throw fault;
-      await sleep(WRITE_PAUSE_MS);
-    }
-  }
-}
-
 /** Writes down what a call came to, if this attempt still counts. */
 async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verdict: Verdict): Promise<void> {
   const hasAttempts = run.attempt < service.maxAttempts;
@@ -220,8 +204,7 @@ async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verd
 }
 
 /** Full jitter: between nothing and the exponential bound. */
-export const backoffMs = (attempt: number): number =>
-  Math.round(Math.random() * Math.min(FIRST_BACKOFF_MS * 2 ** attempt, MAX_BACKOFF_MS));
+export const backoffMs = (attempt: number): number => fullJitter(attempt, FIRST_BACKOFF_MS, MAX_BACKOFF_MS);
 
 /** Puts a run back into the queue for its next attempt; false: this attempt does not count any more. */
 export const retry = (tx: Tx, run: Run, afterMs: number): Promise<boolean> => requeue(tx, run, {}, afterMs);

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { and, desc, eq, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { events } from '../platform/database/tables.ts';
+import { newSigningSecret, replaceSigningSecret, signingSecrets } from '../platform/delivery/signing-secrets.ts';
 import { amount, amountOut, head, headOut, JsonObject } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
@@ -48,15 +48,6 @@ export interface ServiceTerms {
   active: boolean;
 }
 
-/** Secrets that sign calls to an executor: while one is being replaced, both do. */
-interface SigningSecrets {
-  present: string;
-  former?: { secret: string; until: number };
-}
-
-const SECRET_BYTES = 32; // Standard Webhooks: 24 to 64
-const FORMER_SIGNS_FOR_MS = 24 * 3_600_000;
-
 /** A new service and its signing secret, which is told this once. */
 export async function createService(
   tx: Tx,
@@ -64,10 +55,10 @@ export async function createService(
   terms: ServiceTerms,
 ): Promise<{ service: Service; secret: string }> {
   const id = newId();
-  const secret = newSecret();
+  const { secret, sealed } = newSigningSecret(vault, purposeOf(id));
   const [service] = await tx
     .insert(services)
-    .values({ id, ...terms, signingSecret: seal(vault, id, { present: secret }) })
+    .values({ id, ...terms, signingSecret: sealed })
     .returning();
   if (!service) throw new Error('no service was made');
   return { service, secret };
@@ -90,21 +81,16 @@ export async function changeService(tx: Tx, id: string, change: Partial<ServiceT
 export async function rotateSecret(tx: Tx, vault: Vault, id: string): Promise<string | undefined> {
   const service = await holdService(tx, id);
   if (!service) return undefined;
-  const { present } = open(vault, service);
-  const secret = newSecret();
-  const secrets = { present: secret, former: { secret: present, until: Date.now() + FORMER_SIGNS_FOR_MS } };
-  await tx
-    .update(services)
-    .set({ signingSecret: seal(vault, id, secrets) })
-    .where(eq(services.id, id));
+  const { secret, sealed } = replaceSigningSecret(vault, purposeOf(id), service.signingSecret);
+  await tx.update(services).set({ signingSecret: sealed }).where(eq(services.id, id));
   return secret;
 }
 
 /** The secrets that sign a call now, newest first. */
-export function signingSecretsOf(vault: Vault, service: Pick<Service, 'id' | 'signingSecret'>): string[] {
-  const { present, former } = open(vault, service);
-  return former && former.until > Date.now() ? [present, former.secret] : [present];
-}
+export const signingSecretsOf = (
+  vault: Vault,
+  { id, signingSecret }: Pick<Service, 'id' | 'signingSecret'>,
+): string[] => signingSecrets(vault, purposeOf(id), signingSecret);
 
 /** Moves every workflow of a service to its present price, and tells their owners. Resolves to how many there were. */
 export async function repriceWorkflows(tx: Tx, service: Service): Promise<number> {
@@ -152,8 +138,4 @@ export const listServices = (db: Db, onlyActive: boolean, after: string | null, 
     .orderBy(desc(services.createdAt), desc(services.id))
     .limit(limit);
 
-const newSecret = () => `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`;
 const purposeOf = (id: string) => `service-signing-secret:${id}`;
-const seal = (vault: Vault, id: string, secrets: SigningSecrets) => vault.seal(JSON.stringify(secrets), purposeOf(id));
-const open = (vault: Vault, { id, signingSecret }: Pick<Service, 'id' | 'signingSecret'>) =>
-  JSON.parse(vault.open(signingSecret, purposeOf(id))) as SigningSecrets;

@@ -96,7 +96,7 @@ export const paymentCorruptions: Corruption[] = [
     'a completion that was not told',
     `delete from platform.events where type = 'payments.purchase_completed' and subject_id = (
       select id from payments.purchases where ${completed} limit 1)`,
-    ['P19'],
+    ['E01', 'P19'],
   ],
   [
     'a purchase of nobody',
@@ -179,8 +179,8 @@ export const runCorruptions: Corruption[] = [
         and exists (select from credits.transfers t where t.ref_id = r.id and t.kind = 'return')`,
     ['W03'],
   ],
-  ['a start that was not told', "delete from platform.events where type = 'workflows.run_queued'", ['W04']],
-  ['an end that was not told', "delete from platform.events where type = 'workflows.run_succeeded'", ['W04']],
+  ['a start that was not told', "delete from platform.events where type = 'workflows.run_queued'", ['E01', 'W04']],
+  ['an end that was not told', "delete from platform.events where type = 'workflows.run_succeeded'", ['E01', 'W04']],
   [
     'a run of somebody else’s workflow',
     "update workflows.workflows set account_id = (select id from identity.accounts where role = 'operator' limit 1)",

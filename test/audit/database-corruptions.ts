@@ -77,4 +77,31 @@ export const databaseCorruptions: Corruption[] = [
     "update platform.idempotency_keys set expires_at = now() - interval '3 hours', created_at = now() - interval '75 hours'",
     ['I03'],
   ],
+  [
+    'an event that was told to a stranger',
+    'update platform.webhook_endpoints set account_id = gen_random_uuid()',
+    ['E01'],
+  ],
+  [
+    'a delivery that waits behind nothing',
+    `delete from platform.webhook_deliveries d where state in ('pending', 'sending') and exists (
+      select from platform.webhook_deliveries h where h.state = 'held' and h.subject_id = d.subject_id)`,
+    ['E02'],
+  ],
+  [
+    'a delivery that nobody has taken',
+    "update platform.webhook_attempts set status = 500, error = 'refused' where status = 204",
+    ['E03'],
+  ],
+  [
+    'an event that got lost on its way to a delivery',
+    `update platform.webhook_endpoints set told_since = told_since - interval '1 hour';
+      delete from platform.webhook_deliveries where state = 'delivered'`,
+    ['E04'],
+  ],
+  [
+    'events that nobody makes deliveries of',
+    "update platform.webhook_cursor set moved_at = now() - interval '16 minutes'",
+    ['E05'],
+  ],
 ];

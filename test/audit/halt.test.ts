@@ -78,7 +78,7 @@ test('an operator asks for an audit, at either replica, and reads what it found;
       money: true,
     },
   });
-  expect(last.checks).toHaveLength(53);
+  expect(last.checks).toHaveLength(58);
   expect(Number(await metric('farebox_audit_age_seconds'))).toBeLessThan(30);
   expect(await metric('farebox_audit_offending{invariant="L03"}')).toBe('0');
   const there = clientOf(other.internalUrl, { token: stage.operator.token });

@@ -12,6 +12,7 @@ import { cloneDatabase } from '../harness/database.ts';
 import { keyHolder, link, linkWallet, signIn, walletHolder } from '../harness/dids.ts';
 import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
 import { type Shop, shopOf } from '../payments/shop.ts';
+import { type Receiver, startReceiver, status } from '../webhooks-out/receiver.ts';
 import { accepted, ended, offer, workflowOf } from '../workflows/stage.ts';
 
 /** The tests' server does without fsync, which the audit would tell each time. */
@@ -52,14 +53,15 @@ export interface LivedIn {
 
 /** A Farebox whose customers have done everything that there is to do, over HTTP; what has no route yet, as the application does it. */
 export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
-  const executor = await startExecutor();
+  const [executor, receiver] = [await startExecutor(), await startReceiver()];
   const database = await cloneDatabase();
-  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, ...options.env };
+  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target, ...options.env };
   const farebox = await startFarebox({ ...options, database, env });
   const shop = await shopOf(farebox);
   await tellOfOperator(shop.sql, shop.operator);
   const [ada, bob] = [await newCustomer(shop.farebox), await newCustomer(shop.farebox)];
   await owe(shop, ada);
+  await listenToIt(receiver, ada);
   await buyInEveryWay(shop, ada);
   await seal(shop);
   await correct(shop, ada, bob);
@@ -67,11 +69,13 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await runInEveryWay(shop, executor, ada);
   await hold(shop, ada);
   await identify(shop, ada);
+  await heard(ada);
   return {
     ...{ shop, executor, ada, root: shop.sql },
     rest: async () => {
       await executor.close();
       await farebox.stop();
+      await receiver.close();
     },
     close: async () => {
       await shop.stop();
@@ -173,6 +177,25 @@ async function identify({ farebox }: Shop, customer: Client): Promise<void> {
   for (const holder of [keyHolder('secp256k1'), walletHolder()]) await signIn(farebox, holder);
   await link(customer, linked);
   await linkWallet(customer, linked, wallet);
+}
+
+/** An endpoint that takes everything but that a run was dispatched. */
+async function listenToIt(receiver: Receiver, customer: Client): Promise<void> {
+  receiver.answer('/', (response, letter) => {
+    status(letter.body.type === 'workflows.run_dispatched' ? 500 : 204)(response, letter);
+  });
+  await customer.ok('POST', '/v1/webhook-endpoints', { body: { url: receiver.url, events: ['*'] } });
+}
+
+/** Waits until some was delivered, and some is held behind what was not. */
+async function heard(customer: Client): Promise<void> {
+  const [endpoint] = (await customer.ok('GET', '/v1/webhook-endpoints')).data;
+  for (const state of ['delivered', 'held']) {
+    await eventually(
+      () => customer.ok('GET', `/v1/webhook-endpoints/${endpoint.id}/deliveries?state=${state}`),
+      ({ data }) => data.length > 0,
+    );
+  }
 }
 
 /** Held, captured in two parts, the rest released. */

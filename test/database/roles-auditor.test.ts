@@ -24,6 +24,7 @@ const hidden = [
   'identity.signing_keys',
   'payments.purchases.page_token',
   'platform.idempotency_keys.reply',
+  'platform.webhook_endpoints.signing_secret',
   'workflows.services.signing_secret',
 ];
 const isHidden = (name: string) => hidden.some((one) => name === one || name.startsWith(`${one}.`));

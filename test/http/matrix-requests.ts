@@ -1,6 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import type { Json } from '../harness/client.ts';
-import { clientOf, PASSWORD } from '../harness/client.ts';
+import { clientOf, eventually, PASSWORD } from '../harness/client.ts';
 import {
   bothProofs,
   challengeFor,
@@ -56,6 +56,33 @@ const event = (): string =>
 
 /** One DID, for all that is asked about wallets. */
 const walletOwner = keyHolder();
+const webhook = { url: 'https://hooks.example.com/', events: ['platform.*'] };
+
+/** The former ones go: an account has but a few. */
+const newEndpoint = async ({ owner }: World): Promise<Json> => {
+  const { data } = await owner.ok('GET', '/v1/webhook-endpoints?limit=100');
+  const former = data.filter(({ url }: Json) => url === webhook.url);
+  await Promise.all(former.map(({ id }: Json) => owner.call('DELETE', `/v1/webhook-endpoints/${id}`)));
+  return owner.ok('POST', '/v1/webhook-endpoints', { body: webhook });
+};
+const onEndpoint =
+  (more: string, body?: Json): Ask =>
+  async (world) =>
+    at(`/v1/webhook-endpoints/${(await newEndpoint(world)).id}${more}`, body);
+/** A delivery that is over. */
+const delivered = async ({ owner, receiver, give }: World): Promise<Asked> => {
+  const { data } = await owner.ok('GET', '/v1/webhook-endpoints?limit=100');
+  const body = { url: receiver.url, events: ['credits.*'] };
+  const { id } =
+    data.find(({ url }: Json) => url === body.url) ?? (await owner.ok('POST', '/v1/webhook-endpoints', { body }));
+  const path = `/v1/webhook-endpoints/${id}/deliveries`;
+  if ((await owner.ok('GET', path)).data.length === 0) await give(owner, 1);
+  const [delivery] = await eventually(
+    async () => (await owner.ok('GET', path)).data,
+    ([newest]) => newest?.state === 'delivered',
+  );
+  return at(`${path}/${delivery.id}`);
+};
 
 export const requests: Record<string, Ask> = {
   'POST /v1/auth/register': () => at('/v1/auth/register', { email: `${randomUUID()}@example.com`, password: PASSWORD }),
@@ -138,6 +165,16 @@ export const requests: Record<string, Ask> = {
     await world.owner.ok('POST', `/v1/runs/${run.id}/cancel`); // so that the stream ends
     return at(`/v1/runs/${run.id}/events`);
   },
+  'POST /v1/webhook-endpoints': () => at('/v1/webhook-endpoints', webhook),
+  'GET /v1/webhook-endpoints': () => at('/v1/webhook-endpoints'),
+  'GET /v1/webhook-endpoints/:id': onEndpoint(''),
+  'PATCH /v1/webhook-endpoints/:id': onEndpoint('', { description: 'renamed' }),
+  'DELETE /v1/webhook-endpoints/:id': onEndpoint(''),
+  'POST /v1/webhook-endpoints/:id/signing-secrets': onEndpoint('/signing-secrets'),
+  'GET /v1/webhook-endpoints/:id/deliveries': onEndpoint('/deliveries'),
+  'GET /v1/webhook-endpoints/:id/deliveries/:delivery_id': (world) => delivered(world),
+  'POST /v1/webhook-endpoints/:id/deliveries/:delivery_id/redeliver': async (world) =>
+    at(`${(await delivered(world)).path}/redeliver`),
   'POST /v1/webhooks/omise': (_world, { caller }) => {
     const body = event();
     const timestamp = String(Math.floor(Date.now() / 1000));

@@ -16,7 +16,7 @@ export type Caller = (typeof callers)[number];
 /** `login`: an access token, but no API key. `signed`: a signature, or a token of its own kind. Others are scopes. */
 type OpenedBy =
   | ('anyone' | 'login' | 'signed')
-  | ('read' | 'purchases:write' | 'workflows:write' | 'runs:write' | 'operator');
+  | ('read' | 'purchases:write' | 'workflows:write' | 'runs:write' | 'webhooks:write' | 'operator');
 export type Row = [method: string, pattern: string, openedBy: OpenedBy, ...status: number[]];
 
 // biome-ignore format: a table
@@ -63,6 +63,15 @@ export const publicRoutes: Row[] = [
   ['POST',   '/v1/runs/:id/cancel',                         'runs:write',      401, 401, 403, 404, 404, 200],
   ['GET',    '/v1/runs/:id/parts',                          'read',            401, 401, 403, 404, 404, 200],
   ['GET',    '/v1/runs/:id/events',                         'read',            401, 401, 403, 404, 404, 200],
+  ['POST',   '/v1/webhook-endpoints',                       'webhooks:write',  401, 401, 403, 201, 201, 201],
+  ['GET',    '/v1/webhook-endpoints',                       'read',            401, 401, 403, 200, 200, 200],
+  ['GET',    '/v1/webhook-endpoints/:id',                   'read',            401, 401, 403, 404, 404, 200],
+  ['PATCH',  '/v1/webhook-endpoints/:id',                   'webhooks:write',  401, 401, 403, 404, 404, 200],
+  ['DELETE', '/v1/webhook-endpoints/:id',                   'webhooks:write',  401, 401, 403, 404, 404, 204],
+  ['POST',   '/v1/webhook-endpoints/:id/signing-secrets',   'webhooks:write',  401, 401, 403, 404, 404, 201],
+  ['GET',    '/v1/webhook-endpoints/:id/deliveries',        'read',            401, 401, 403, 404, 404, 200],
+  ['GET',    '/v1/webhook-endpoints/:id/deliveries/:delivery_id', 'read',      401, 401, 403, 404, 404, 200],
+  ['POST',   '/v1/webhook-endpoints/:id/deliveries/:delivery_id/redeliver', 'webhooks:write', 401, 401, 403, 404, 404, 202],
   // Signed: no credential of ours opens these. The owner is whoever has the signature or the callback token.
   ['POST',   '/v1/webhooks/omise',                          'signed',          401, 401, 401, 401, 401, 200],
   ['POST',   '/v1/executor/runs/:id/progress',              'signed',          401, 401, 401, 401, 401, 204],

@@ -10,11 +10,14 @@ import {
   PASSWORD,
 } from '../harness/client.ts';
 import { type FareboxOptions, fareboxForFile, type TestFarebox } from '../harness/farebox.ts';
+import { type Receiver, startReceiver } from '../webhooks-out/receiver.ts';
 
 /** Two customers, an operator, something to buy and something to run: what the tests of the outer wall stand in. */
 export interface World {
   farebox: TestFarebox;
   executor: Executor;
+  /** Takes webhooks. */
+  receiver: Receiver;
   operator: Client;
   owner: Client;
   other: Client;
@@ -30,8 +33,8 @@ export interface World {
 }
 
 export async function openWorld(options: FareboxOptions = {}): Promise<World> {
-  const executor = await startExecutor();
-  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, ...options.env };
+  const [executor, receiver] = [await startExecutor(), await startReceiver()];
+  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target, ...options.env };
   const farebox = await fareboxForFile({ ...options, env });
   const [operator, owner, other] = [await newOperator(farebox), await newCustomer(farebox), await newCustomer(farebox)];
   const give: World['give'] = async ({ accountId }, credits) => {
@@ -48,7 +51,7 @@ export async function openWorld(options: FareboxOptions = {}): Promise<World> {
   executor.expectSecret(service.signing_secret);
   const workflow = await owner.ok('POST', '/v1/workflows', { body: { service_id: service.id, name: 'W' } });
   return {
-    ...{ farebox, executor, operator, owner, other, pack, service, workflow, give },
+    ...{ farebox, executor, receiver, operator, owner, other, pack, service, workflow, give },
     buy: (client, method = { type: 'promptpay' }, more = {}) =>
       client.ok('POST', '/v1/purchases', { body: { package_id: pack.id, method }, ...more }),
     startRun: async () => {
@@ -61,7 +64,7 @@ export async function openWorld(options: FareboxOptions = {}): Promise<World> {
     },
     stop: async () => {
       await farebox.stop();
-      await executor.close();
+      await Promise.all([executor.close(), receiver.close()]);
     },
   };
 }

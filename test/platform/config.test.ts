@@ -46,6 +46,7 @@ test('the least configuration is enough, and the rest has safe defaults', () => 
     ALLOW_SINGLE_DATABASE_ROLE: false,
     OMISE_URL: 'https://api.omise.co',
     EGRESS_ALLOW: [],
+    WEBHOOK_ALLOW: [],
     WORKERS: 'on',
     livemode: false,
   });
@@ -89,6 +90,7 @@ const wrong: Record<string, string> = {
   CURRENCY: MARK,
   EVM_CHAINS: `[{"name":"${MARK}!","rpc_urls":["http://${MARK}.example.com"],"${MARK}":1}]`,
   EGRESS_ALLOW: `${MARK}.internal`,
+  WEBHOOK_ALLOW: `${MARK}.internal`,
   ACCESS_TOKEN_TTL_S: '59',
   REFRESH_TOKEN_TTL_S: '1e9',
   RATE_AUTH_PER_MIN: '0',

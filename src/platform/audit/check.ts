@@ -1,7 +1,7 @@
 /**
  * What must hold in the books, as each context says it (`src/<context>/audit.ts`). An id is a letter of the part and a
  * number, and is never given to another rule: L ledger, P payments, W workflows, I identity and keys, A audit log,
- * D database.
+ * D database, E events on their way out.
  */
 export interface Check {
   id: string;
@@ -39,6 +39,8 @@ export interface Walk {
   key: [column: string, type: string][];
   /** Those that the conditions see, where the auditor may not see all. */
   columns?: string[];
+  /** Which rows, where it is not all: a condition that an index serves. */
+  where?: string;
   /** Joined to each row, at most one row each. */
   join?: string;
   /** Rows of the first window, where a row is more work than usual. */

@@ -61,7 +61,7 @@ async function measure(sql: Sql, walk: Walk, after: string[] | null, size: numbe
   const [last] = await sql.unsafe(
     `select n, ${columns.map((column) => `${column}::text`).join(', ')} from (
        select row_number() over (order by ${columns.join(', ')}) as n, ${columns.join(', ')} from ${walk.table}
-       where ${after ? isBeyond(walk, 1) : 'true'} order by ${columns.join(', ')} limit ${size}
+       where ${after ? isBeyond(walk, 1) : 'true'} and ${walk.where ?? 'true'} order by ${columns.join(', ')} limit ${size}
      ) rows order by n desc limit 1`,
     after ?? [],
   );
@@ -109,6 +109,7 @@ interface Window {
 const rowsOf = (walk: Walk, { after, size }: Window) => `(
   select ${walk.columns?.join(', ') ?? '*'} from ${walk.table}
   where ${isWithin(walk, 1)} and ${after ? isBeyond(walk, 1 + walk.key.length) : 'true'}
+    and ${walk.where ?? 'true'}
   order by ${walk.key.map(([column]) => column).join(', ')} limit ${2 * size}
 ) ${walk.as} ${walk.join ?? ''}`;
 

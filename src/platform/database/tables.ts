@@ -9,6 +9,7 @@ import {
   primaryKey,
   smallint,
   text,
+  uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
 import { bytea, createdAt, moment, xid8 } from './columns.ts';
@@ -34,6 +35,7 @@ export const events = platformSchema.table(
     primaryKey({ name: 'events_pkey', columns: [t.createdAt, t.seq] }),
     index('events_xid').on(t.xid, t.seq),
     index('events_subject').on(t.subjectId, t.seq),
+    index('events_account').on(t.accountId, t.seq),
   ],
 );
 
@@ -103,4 +105,88 @@ export const audits = platformSchema.table('audits', {
 export const installation = platformSchema.table('installation', {
   name: text('name').primaryKey(),
   value: text('value').notNull(),
+});
+
+/** Where an account wants its events posted. */
+export const webhookEndpoints = platformSchema.table(
+  'webhook_endpoints',
+  {
+    id: uuid('id').primaryKey(),
+    accountId: uuid('account_id').notNull(),
+    url: text('url').notNull(),
+    /** Types, prefixes such as `payments.*`, or `*`. */
+    events: text('events').array().notNull(),
+    description: text('description').notNull(),
+    signingSecret: bytea('signing_secret').notNull(),
+    enabled: boolean('enabled').notNull().default(true),
+    /** `owner`, or why we did it: `gone` (410), `failing` (nothing but failure for three days). */
+    disabledReason: text('disabled_reason').$type<'owner' | 'gone' | 'failing'>(),
+    /** It is owed events from here on, and each delivery three days of tries: creation, enabling, another filter. */
+    toldSince: moment('told_since').notNull().default(sql`now()`),
+    /** The first failure since the last success. */
+    failingSince: moment('failing_since'),
+    createdAt: createdAt(),
+    /** It is no more; the row stays until its deliveries are gone. */
+    deletedAt: moment('deleted_at'),
+  },
+  (t) => [index('webhook_endpoints_account').on(t.accountId, t.createdAt).where(sql`deleted_at is null`)],
+);
+
+/** One event for one endpoint. Of one subject at most one is under way; later ones are held behind it. */
+export const webhookDeliveries = platformSchema.table(
+  'webhook_deliveries',
+  {
+    id: uuid('id').primaryKey().default(sql`gen_random_uuid()`),
+    endpointId: uuid('endpoint_id')
+      .notNull()
+      .references(() => webhookEndpoints.id),
+    eventSeq: bigint('event_seq', { mode: 'bigint' }).notNull(),
+    /** With `event_seq` the event's key. */
+    eventAt: moment('event_at').notNull(),
+    subjectId: uuid('subject_id').notNull(),
+    state: text('state').$type<'held' | 'pending' | 'sending' | 'delivered' | 'failed'>().notNull(),
+    attempt: integer('attempt').notNull().default(0),
+    /** While sending: the end of the lease. */
+    nextAttemptAt: moment('next_attempt_at').notNull().default(sql`now()`),
+    /** Three days after it, a failure is the last one. */
+    firstAttemptAt: moment('first_attempt_at'),
+    finishedAt: moment('finished_at'),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    uniqueIndex('webhook_deliveries_event').on(t.endpointId, t.eventSeq),
+    uniqueIndex('webhook_deliveries_under_way')
+      .on(t.endpointId, t.subjectId)
+      .where(sql`state in ('pending', 'sending')`),
+    index('webhook_deliveries_held').on(t.endpointId, t.subjectId, t.eventSeq).where(sql`state = 'held'`),
+    index('webhook_deliveries_due').on(t.endpointId, t.nextAttemptAt).where(sql`state in ('pending', 'sending')`),
+    index('webhook_deliveries_oldest').on(t.endpointId, t.createdAt).where(sql`state in ('pending', 'sending')`),
+    index('webhook_deliveries_age').on(t.createdAt),
+  ],
+);
+
+/** What each call of an endpoint came to. */
+export const webhookAttempts = platformSchema.table(
+  'webhook_attempts',
+  {
+    deliveryId: uuid('delivery_id')
+      .notNull()
+      .references(() => webhookDeliveries.id, { onDelete: 'cascade' }),
+    attempt: integer('attempt').notNull(),
+    at: moment('at').notNull(),
+    ms: integer('ms').notNull(),
+    status: smallint('status'),
+    error: text('error'),
+    /** The beginning of what the endpoint said. */
+    excerpt: text('excerpt'),
+  },
+  (t) => [primaryKey({ name: 'webhook_attempts_pkey', columns: [t.deliveryId, t.attempt] })],
+);
+
+/** Up to where events have become deliveries: all at or before (xid, seq). One row. */
+export const webhookCursor = platformSchema.table('webhook_cursor', {
+  one: boolean('one').primaryKey().default(true),
+  xid: xid8('xid').notNull(),
+  seq: bigint('seq', { mode: 'bigint' }).notNull(),
+  movedAt: moment('moved_at').notNull().default(sql`now()`),
 });

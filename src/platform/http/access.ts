@@ -2,7 +2,14 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Problem } from './problem.ts';
 
 /** What an API key may be allowed to do; an access token from a log-in may do all of it. */
-export const scopes = ['read', 'purchases:write', 'workflows:write', 'runs:write', 'operator'] as const;
+export const scopes = [
+  'read',
+  'purchases:write',
+  'workflows:write',
+  'runs:write',
+  'webhooks:write',
+  'operator',
+] as const;
 export type Scope = (typeof scopes)[number];
 
 /** Who is asking, as the access token or API key proved it. */
