@@ -22,6 +22,8 @@ import {
   paymentsOperatorRoutes,
   paymentsRoutes,
   paymentsWorkers,
+  requestPages,
+  requestRoutes,
   watchCapabilities,
   webhookRoutes,
 } from './payments/index.ts';
@@ -158,6 +160,9 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   await identityPages(front, identity);
   creditsRoutes(front, { db, balanceOf, cursors });
   paymentsRoutes(front, payments);
+  const requests = { ...payments, evm, wakeChecker: () => crew.wake('request-transactions') };
+  requestRoutes(front, requests);
+  await requestPages(front, { ...requests, feed });
   await checkoutRoutes(front, { ...payments, feed });
   await webhookRoutes(front, {
     db,
@@ -184,7 +189,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
 
   const workers = [
     ...[keys.worker, sessionReaper(db), challengeReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
-    ...paymentsWorkers({ ...payments, capabilities }),
+    ...paymentsWorkers({ ...payments, capabilities, evm }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
     ...webhooksWorkers(webhooks),
   ];

@@ -32,6 +32,17 @@ const claims: Walk = {
     ['reference', 'text'],
   ],
 };
+const requests: Walk = {
+  name: 'payment requests',
+  table: 'payments.payment_requests',
+  as: 'r',
+  key: [['id', 'uuid']],
+  columns: [
+    ...['id', 'payer_did', 'payer_account_id', 'chain', 'amount', 'purpose', 'credits', 'terms', 'terms_hash', 'state'],
+    ...['received', 'challenge_id', 'created_at', 'expires_at', 'authorized_at', 'completed_at'],
+  ],
+};
+const completions: Walk = { name: 'completions', table: 'payments.completions', as: 'o', key: [['id', 'uuid']] };
 const inbox: Walk = { name: 'webhooks', table: 'payments.webhook_inbox', as: 'n', key: [['event_id', 'text']] };
 
 const credited = `(
@@ -142,14 +153,65 @@ const ofCharges: Check[] = [
   },
 ];
 
+const standing = (columns: string, more = '') => `(
+  select ${columns} from payments.settlements s where s.request_id = r.id and s.gone_at is null ${more})`;
+/** Of a completion: what was booked for it. */
+const booked = (kind: string) => `(
+  select t.amount from credits.transfers t join payments.payment_requests r on r.payer_account_id = t.account_id
+  where r.id = o.request_id and t.ref_type = 'completion' and t.ref_id = o.id and t.kind = '${kind}')`;
+
+const ofRequests: Check[] = [
+  {
+    id: 'P07',
+    rule: 'A completed payment request has one standing completion, and no other has any',
+    over: requests,
+    broken: `(r.state = 'completed') <> (
+      (select count(*) from payments.completions o where o.request_id = r.id and o.reversed_at is null) = 1)`,
+    money: true,
+  },
+  {
+    id: 'P08',
+    rule: 'What counts for a payment request lies on its chain, is as much as it says, and came in time where it completed',
+    over: requests,
+    broken: `r.received <> coalesce(${standing('sum(s.amount)')}, 0)
+      or ${standing('count(*)', 'and s.chain <> r.chain')} > 0
+      or r.state = 'completed' and ${standing('sum(s.amount)', 'and s.block_time <= r.expires_at')} >= r.amount is not true`,
+    money: true,
+  },
+  {
+    id: 'P10',
+    rule: 'What was paid on chain was agreed to by the holder of the DID, by an answer about these terms',
+    over: requests,
+    broken: `r.terms_hash <> encode(sha256(convert_to(r.terms, 'UTF8')), 'hex')
+      or (r.authorized_at is not null or r.received > 0) and (
+        select c.did = r.payer_did and c.purpose = 'payment' and c.subject_id = r.id and c.terms_hash = r.terms_hash
+          and c.consumed_at <= c.expires_at
+        from identity.did_challenges c where c.id = r.challenge_id) is not true`,
+    money: true,
+  },
+  {
+    id: 'P09',
+    rule: "A completion was credited to the payer once, and taken back if it was undone; an invoice's moves no credits",
+    over: completions,
+    broken: `${booked('purchase')} is distinct from (select r.credits from payments.payment_requests r where r.id = o.request_id)
+      or ${booked('clawback')} is distinct from (
+        select r.credits from payments.payment_requests r where r.id = o.request_id and o.reversed_at is not null)`,
+    money: true,
+  },
+];
+
 export const paymentsChecks: Check[] = [
   ...ofPurchases,
   ...ofCharges,
+  ...ofRequests,
   {
     id: 'P03',
-    rule: 'Credits of a purchase come from a purchase that is completed',
+    rule: 'Credits that were bought come from a purchase that is completed, or from a completion of a payment request',
     over: transfers,
-    broken: `t.kind = 'purchase' and (t.ref_type <> 'purchase' or ${paidFor('p.state')} is distinct from 'completed')`,
+    broken: `t.kind = 'purchase' and case t.ref_type
+      when 'purchase' then ${paidFor('p.state')} is distinct from 'completed'
+      when 'completion' then (select o.id from payments.completions o where o.id = t.ref_id) is null
+      else true end`,
     money: true,
   },
   {
@@ -189,8 +251,8 @@ export const paymentsChecks: Check[] = [
   },
   {
     id: 'P24',
-    rule: 'Claims and the trails of purchases can be added to, and not changed',
+    rule: 'Claims and the trails of purchases and payment requests can be added to, and not changed',
     over: 'schema',
-    broken: changeable(['payments.claims', 'payments.history']),
+    broken: changeable(['payments.claims', 'payments.history', 'payments.request_history']),
   },
 ];

@@ -4,15 +4,18 @@ import type { ConvergeDeps } from './purchases/converge.ts';
 import { attemptPoller, purchaseExpirer } from './reconcile/poll.ts';
 import { reconciler } from './reconcile/report.ts';
 import { eventSweeper } from './reconcile/sweep.ts';
+import { type RequestWorkDeps, requestExpirer, transactionChecker } from './requests/check.ts';
 import { inboxReaper, inboxWorker } from './webhooks/inbox.ts';
 
 /** Everything that brings payments home without being asked. */
-export const paymentsWorkers = (deps: ConvergeDeps & { capabilities: Capabilities }): Worker[] => [
+export const paymentsWorkers = (deps: ConvergeDeps & RequestWorkDeps & { capabilities: Capabilities }): Worker[] => [
   inboxWorker(deps),
   attemptPoller(deps),
   purchaseExpirer(deps),
   eventSweeper(deps),
   reconciler(deps),
   inboxReaper(deps.db),
+  transactionChecker(deps),
+  requestExpirer(deps),
   deps.capabilities.worker,
 ];

@@ -11,6 +11,7 @@ const prefixes = {
   event: 'evt',
   hold: 'hold',
   package: 'pkg',
+  paymentRequest: 'preq',
   purchase: 'pur',
   run: 'run',
   service: 'svc',

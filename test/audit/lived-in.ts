@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import postgres from 'postgres';
+import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
 import { allChecks } from '../../src/audit.ts';
 import { type AuditResult, type Mode, openAuditClient, runAudit } from '../../src/platform/audit/run-audit.ts';
@@ -7,10 +8,12 @@ import { auditSealer } from '../../src/platform/audit-log.ts';
 import { openDatabase, type Sql } from '../../src/platform/database/clients.ts';
 import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
+import { type Chain, payDollars, startChain } from '../harness/chain.ts';
 import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { cloneDatabase } from '../harness/database.ts';
 import { keyHolder, link, linkWallet, signIn, walletHolder } from '../harness/dids.ts';
 import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
+import { agree, askFor, newPayer, requestStageOn, standing, submit, TEN } from '../payments/request-stage.ts';
 import { type Shop, shopOf } from '../payments/shop.ts';
 import { type Receiver, startReceiver, status } from '../webhooks-out/receiver.ts';
 import { accepted, ended, offer, workflowOf } from '../workflows/stage.ts';
@@ -55,7 +58,13 @@ export interface LivedIn {
 export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   const [executor, receiver] = [await startExecutor(), await startReceiver()];
   const database = await cloneDatabase();
-  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target, ...options.env };
+  const chain = findAnvil() ? await startChain() : undefined;
+  const env = {
+    EVM_CHAINS: JSON.stringify(chain ? [chain.setting] : []),
+    EGRESS_ALLOW: `127.0.0.1:${executor.port}`,
+    WEBHOOK_ALLOW: receiver.target,
+    ...options.env,
+  };
   const farebox = await startFarebox({ ...options, database, env });
   const shop = await shopOf(farebox);
   await tellOfOperator(shop.sql, shop.operator);
@@ -69,6 +78,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await runInEveryWay(shop, executor, ada);
   await hold(shop, ada);
   await identify(shop, ada);
+  if (chain) await payOnChain(shop, chain);
   await heard(ada);
   return {
     ...{ shop, executor, ada, root: shop.sql },
@@ -76,6 +86,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
       await executor.close();
       await farebox.stop();
       await receiver.close();
+      await chain?.stop();
     },
     close: async () => {
       await shop.stop();
@@ -177,6 +188,26 @@ async function identify({ farebox }: Shop, customer: Client): Promise<void> {
   for (const holder of [keyHolder('secp256k1'), walletHolder()]) await signIn(farebox, holder);
   await link(customer, linked);
   await linkWallet(customer, linked, wallet);
+}
+
+/** A payment request that is paid, one whose payment was taken back with its block, and an invoice that nobody has seen. */
+async function payOnChain({ farebox, operator, sql }: Shop, chain: Chain): Promise<void> {
+  const stage = await requestStageOn(chain, farebox, operator, sql);
+  const pay = async () => {
+    const payer = await newPayer(stage);
+    const request = await askFor(stage, payer);
+    await agree(stage, payer, request);
+    const before = await chain.control.snapshot();
+    await submit(payer, request, await payDollars(payer.wallet, chain, TEN));
+    await standing(stage, payer.client, request, 'completed');
+    return { payer, request, before };
+  };
+  const undone = await pay();
+  await chain.control.revert(undone.before);
+  await chain.control.mine(3);
+  await standing(stage, undone.payer.client, undone.request, 'submitted');
+  await pay();
+  await askFor(stage, walletHolder(), { purpose: { type: 'invoice', reference: 'INV-1' } });
 }
 
 /** An endpoint that takes everything but that a run was dispatched. */

@@ -54,8 +54,29 @@ const event = (): string =>
     id: `evnt_test_${randomUUID().replaceAll('-', '')}`,
   });
 
-/** One DID, for all that is asked about wallets. */
+/** One DID of the owner's, for all that is asked about wallets and payment requests. */
 const walletOwner = keyHolder();
+const askedOfOwner = ({ coin }: World): Json => ({
+  ...{ payer: walletOwner.did, asset: coin, amount: '1', description: 'D' },
+  purpose: { type: 'invoice', reference: 'INV-1' },
+});
+const newRequest = async (world: World): Promise<Json> => {
+  await link(world.owner, walletOwner);
+  const merchant = clientOf(world.farebox.url, world.operator);
+  return merchant.ok('POST', '/v1/payment-requests', { body: askedOfOwner(world) });
+};
+/** With the owner's answer to a challenge about it. */
+const answered = async (world: World) => {
+  const request = await newRequest(world);
+  const path = `/v1/payment-requests/${request.id}`;
+  const asked = await world.owner.ok('POST', `${path}/challenges`);
+  return { path, body: { challenge_id: asked.challenge_id, proof: await walletOwner.prove(asked) } };
+};
+const agreed = async (world: World): Promise<string> => {
+  const { path, body } = await answered(world);
+  await world.owner.ok('POST', `${path}/authorizations`, { body });
+  return path;
+};
 const webhook = { url: 'https://hooks.example.com/', events: ['platform.*'] };
 
 /** The former ones go: an account has but a few. */
@@ -145,6 +166,24 @@ export const requests: Record<string, Ask> = {
   'GET /v1/purchases/:id': async (world) => at(`/v1/purchases/${(await world.buy(world.owner)).id}`),
   'GET /v1/purchases/:id/qr': async (world) => at(`/v1/purchases/${(await world.buy(world.owner)).id}/qr`),
   'POST /v1/purchases/:id/cancel': async (world) => at(`/v1/purchases/${(await world.buy(world.owner)).id}/cancel`),
+  'POST /v1/payment-requests': (world) => at('/v1/payment-requests', askedOfOwner(world)),
+  'GET /v1/payment-requests': () => at('/v1/payment-requests'),
+  'GET /v1/payment-requests/:id': async (world) => at(await agreed(world)),
+  'POST /v1/payment-requests/:id/cancel': async (world) => at(`${await agreed(world)}/cancel`),
+  'POST /v1/payment-requests/:id/challenges': async (world) =>
+    at(`/v1/payment-requests/${(await newRequest(world)).id}/challenges`),
+  'POST /v1/payment-requests/:id/authorizations': async (world) => {
+    const { path, body } = await answered(world);
+    return at(`${path}/authorizations`, body);
+  },
+  'POST /v1/payment-requests/:id/transactions': async (world) =>
+    at(`${await agreed(world)}/transactions`, { tx_hash: `0x${randomUUID().replaceAll('-', '').repeat(2)}` }),
+  'GET /pay/:token': async (world) => at(new URL((await newRequest(world)).page_url).pathname),
+  'GET /pay/:token/events': async (world) => {
+    const request = await newRequest(world);
+    await clientOf(world.farebox.url, world.operator).ok('POST', `/v1/payment-requests/${request.id}/cancel`);
+    return at(`${new URL(request.page_url).pathname}/events`);
+  },
   'GET /v1/services': () => at('/v1/services'),
   'GET /v1/services/:id': ({ service }) => at(`/v1/services/${service.id}`),
   'POST /v1/workflows': ({ service }) => at('/v1/workflows', { service_id: service.id, name: 'W' }),

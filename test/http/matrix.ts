@@ -16,7 +16,15 @@ export type Caller = (typeof callers)[number];
 /** `login`: an access token, but no API key. `signed`: a signature, or a token of its own kind. Others are scopes. */
 type OpenedBy =
   | ('anyone' | 'login' | 'signed')
-  | ('read' | 'purchases:write' | 'workflows:write' | 'runs:write' | 'webhooks:write' | 'operator');
+  | (
+      | 'read'
+      | 'purchases:write'
+      | 'payment_requests:write'
+      | 'workflows:write'
+      | 'runs:write'
+      | 'webhooks:write'
+      | 'operator'
+    );
 export type Row = [method: string, pattern: string, openedBy: OpenedBy, ...status: number[]];
 
 // biome-ignore format: a table
@@ -50,6 +58,14 @@ export const publicRoutes: Row[] = [
   ['GET',    '/v1/purchases/:id',                           'read',            401, 401, 403, 404, 404, 200],
   ['GET',    '/v1/purchases/:id/qr',                        'read',            401, 401, 403, 404, 404, 200],
   ['POST',   '/v1/purchases/:id/cancel',                    'purchases:write', 401, 401, 403, 404, 404, 200],
+  ['POST',   '/v1/payment-requests',                        'payment_requests:write', 401, 401, 403, 403, 201, 403],
+  ['GET',    '/v1/payment-requests',                        'read',            401, 401, 403, 200, 200, 200],
+  // The operator has asked, and the owner is the payer.
+  ['GET',    '/v1/payment-requests/:id',                    'read',            401, 401, 403, 404, 200, 200],
+  ['POST',   '/v1/payment-requests/:id/cancel',             'payment_requests:write', 401, 401, 403, 404, 200, 404],
+  ['POST',   '/v1/payment-requests/:id/challenges',         'anyone',          201, 201, 201, 201, 201, 201],
+  ['POST',   '/v1/payment-requests/:id/authorizations',     'anyone',          200, 200, 200, 200, 200, 200],
+  ['POST',   '/v1/payment-requests/:id/transactions',       'purchases:write', 401, 401, 403, 404, 403, 202],
   ['GET',    '/v1/services',                                'read',            401, 401, 403, 200, 200, 200],
   ['GET',    '/v1/services/:id',                            'read',            401, 401, 403, 200, 200, 200],
   ['POST',   '/v1/workflows',                               'workflows:write', 401, 401, 403, 201, 201, 201],
@@ -81,6 +97,8 @@ export const publicRoutes: Row[] = [
   // Pages whose address is the secret.
   ['GET',    '/reset-password/:token',                      'anyone',          200, 200, 200, 200, 200, 200],
   ['POST',   '/reset-password/:token',                      'anyone',          200, 200, 200, 200, 200, 200],
+  ['GET',    '/pay/:token',                                 'anyone',          200, 200, 200, 200, 200, 200],
+  ['GET',    '/pay/:token/events',                          'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/checkout/:token',                            'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/checkout/:token/qr',                         'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/checkout/:token/events',                     'anyone',          200, 200, 200, 200, 200, 200],
@@ -146,7 +164,8 @@ export const codeOf = (status: number, caller: Caller, pattern: string): string 
   }
   if (status === 401) return caller === 'nobody' ? 'unauthenticated' : 'invalid_token';
   if (status === 403 && caller === 'key') return 'insufficient_scope';
-  if (status === 403) return pattern.startsWith('/v1/admin/') ? 'forbidden' : 'not_workflow_owner';
+  if (status === 403 && pattern === '/v1/payment-requests/:id/transactions') return 'not_payer';
+  if (status === 403) return /^\/v1\/(admin|payment-requests)/.test(pattern) ? 'forbidden' : 'not_workflow_owner';
   if (status === 404) return 'not_found';
   if (status === 409) return 'conflict';
   return undefined;

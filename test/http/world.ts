@@ -10,6 +10,7 @@ import {
   PASSWORD,
 } from '../harness/client.ts';
 import { type FareboxOptions, fareboxForFile, type TestFarebox } from '../harness/farebox.ts';
+import { startStillChain } from '../harness/still-chain.ts';
 import { type Receiver, startReceiver } from '../webhooks-out/receiver.ts';
 
 /** Two customers, an operator, something to buy and something to run: what the tests of the outer wall stand in. */
@@ -23,6 +24,8 @@ export interface World {
   other: Client;
   pack: Json;
   service: Json;
+  /** What can be asked for on chain. */
+  coin: string;
   /** The owner's. */
   workflow: Json;
   buy(client: Client, method?: Json, options?: CallOptions): Promise<Json>;
@@ -33,8 +36,11 @@ export interface World {
 }
 
 export async function openWorld(options: FareboxOptions = {}): Promise<World> {
-  const [executor, receiver] = [await startExecutor(), await startReceiver()];
-  const env = { EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target, ...options.env };
+  const [executor, receiver, chain] = [await startExecutor(), await startReceiver(), await startStillChain()];
+  const env = {
+    ...{ EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target, EVM_CHAINS: chain.setting },
+    ...options.env,
+  };
   const farebox = await fareboxForFile({ ...options, env });
   const [operator, owner, other] = [await newOperator(farebox), await newCustomer(farebox), await newCustomer(farebox)];
   const give: World['give'] = async ({ accountId }, credits) => {
@@ -51,7 +57,7 @@ export async function openWorld(options: FareboxOptions = {}): Promise<World> {
   executor.expectSecret(service.signing_secret);
   const workflow = await owner.ok('POST', '/v1/workflows', { body: { service_id: service.id, name: 'W' } });
   return {
-    ...{ farebox, executor, receiver, operator, owner, other, pack, service, workflow, give },
+    ...{ farebox, executor, receiver, coin: chain.asset, operator, owner, other, pack, service, workflow, give },
     buy: (client, method = { type: 'promptpay' }, more = {}) =>
       client.ok('POST', '/v1/purchases', { body: { package_id: pack.id, method }, ...more }),
     startRun: async () => {
@@ -63,6 +69,7 @@ export async function openWorld(options: FareboxOptions = {}): Promise<World> {
       return { run, callback: received?.data?.callback_token ?? '' };
     },
     stop: async () => {
+      chain.stop();
       await farebox.stop();
       await Promise.all([executor.close(), receiver.close()]);
     },

@@ -2,7 +2,7 @@ import postgres from 'postgres';
 import type { OmiseControl } from '../../sandbox/omise/control/control.ts';
 import { watchCapabilities } from '../../src/payments/capability.ts';
 import type { ConvergeDeps } from '../../src/payments/purchases/converge.ts';
-import { omiseRail } from '../../src/payments/rails/configured.ts';
+import { evmRail, omiseRail } from '../../src/payments/rails/configured.ts';
 import { paymentsWorkers } from '../../src/payments/workers.ts';
 import { createAlarm } from '../../src/platform/audit-log.ts';
 import { databaseOptions } from '../../src/platform/commands.ts';
@@ -144,7 +144,8 @@ export async function handsOf(farebox: TestFarebox): Promise<Hands> {
   const rail = omiseRail(config, { log, metrics });
   const deps = { db: database.db, rail, metrics, log, alarm: createAlarm(database.db, log, metrics) };
   const expected = { livemode: false, currency: 'THB', apiVersion: '2019-05-29', webhookUrl: '' };
-  const workers = paymentsWorkers({ ...deps, capabilities: watchCapabilities(rail, expected, log) });
+  const evm = evmRail(config, { log, metrics });
+  const workers = paymentsWorkers({ ...deps, evm, capabilities: watchCapabilities(rail, expected, log) });
   return {
     deps,
     run: async (name) => {
@@ -154,6 +155,7 @@ export async function handsOf(farebox: TestFarebox): Promise<Hands> {
     },
     close: async () => {
       rail.close();
+      await evm.close();
       await database.close();
     },
   };

@@ -2,6 +2,7 @@ import { html, type Markup } from '../../platform/http/html.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { Method } from '../capability.ts';
 import type { PurchaseView } from '../purchases/read.ts';
+import { count, left, status } from './parts.ts';
 
 /** The checkout page: what it is for, how much, what to do now, what happens next. Every state has its own words. */
 
@@ -28,16 +29,13 @@ function money(minor: bigint, currency: string): string {
   return format.format(Number(minor) / 10 ** digits);
 }
 
-const count = (credits: bigint) =>
-  `${new Intl.NumberFormat('en-US').format(credits)} ${credits === 1n ? 'credit' : 'credits'}`;
-
 export function checkoutPage(view: Checkout): Markup {
   const { purchase } = view;
   const id = toWire('purchase', purchase.id);
   return html`
     <h1>${purchase.packageName}: ${count(purchase.credits)}</h1>
     <p class="amount">${money(purchase.price, purchase.currency)}</p>
-    <div id="live" aria-live="polite" data-state="${purchase.state}">${stateOf(view)}</div>
+    <div id="live" aria-live="polite" data-state="${purchase.state}" data-over="${String(purchase.state !== 'pending')}">${stateOf(view)}</div>
     <footer>
       <p>Purchase <span class="mono" title="${id}">${id.slice(0, 8)}…${id.slice(-6)}</span>${purchase.livemode ? '' : ' · test mode, no real money'}</p>
     </footer>`;
@@ -82,9 +80,6 @@ function stateOf(view: Checkout): Markup {
       );
   }
 }
-
-const status = (tone: 'good' | 'bad' | 'wait', headline: string, text: string) =>
-  html`<p class="status ${tone}"><span><strong>${headline}.</strong> ${text}</span></p>`;
 
 const sentence = (text: string | null) =>
   text ? `${text[0]?.toUpperCase()}${text.slice(1).replace(/\.$/, '')}.` : null;
@@ -145,12 +140,3 @@ const truemoney = (token: string) => html`
       <button name="method" value="truemoney">Pay with ${methodNames.truemoney}</button>
     </form>
   </details>`;
-
-/** In words, and exact on hover. It never says that a charge is dead: only the provider can. */
-function left(until: Date): Markup {
-  const minutes = Math.max(0, Math.round((until.getTime() - Date.now()) / 60_000));
-  const words =
-    minutes >= 120 ? `${Math.round(minutes / 60)} hours` : minutes === 1 ? '1 minute' : `${minutes} minutes`;
-  const text = minutes === 0 ? 'The time for this payment is running out.' : `${words} left`;
-  return html`<p class="soft"><time datetime="${until.toISOString()}" title="${until.toUTCString()}" data-left>${text}</time></p>`;
-}

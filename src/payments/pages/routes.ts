@@ -17,7 +17,7 @@ import type { ChargeMethod } from '../rails/rail.ts';
 import type { PaymentsDeps } from '../routes.ts';
 import { charges, purchases } from '../tables.ts';
 import { checkoutPage } from './checkout.ts';
-import { checkoutScript } from './checkout-script.ts';
+import { liveScript } from './live-script.ts';
 import { sendQr } from './qr.ts';
 
 const params = z.strictObject({ token: z.string().regex(/^[\w-]{43}$/) });
@@ -47,7 +47,7 @@ export async function checkoutRoutes(app: App, deps: PaymentsDeps & { feed: Feed
     return page(reply, {
       title: `${view.purchase.packageName} – Farebox`,
       body: checkoutPage({ ...view, methods: methodsOf(view) }),
-      ...(isOpen ? { script: checkoutScript, refreshS: REFRESH_S } : {}),
+      ...(isOpen ? { script: liveScript, refreshS: REFRESH_S } : {}),
     });
   };
 

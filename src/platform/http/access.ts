@@ -5,6 +5,7 @@ import { Problem } from './problem.ts';
 export const scopes = [
   'read',
   'purchases:write',
+  'payment_requests:write',
   'workflows:write',
   'runs:write',
   'webhooks:write',

@@ -67,6 +67,7 @@ export const codes = {
   account_disabled: [403, 'The account is disabled', 'Ask the operator.'],
   login_too_old: [403, 'This needs a recent log-in', 'Log in again, then repeat the request.'],
   not_workflow_owner: [403, 'The workflow belongs to another account', 'Use a workflow of your own.'],
+  not_payer: [403, 'Another DID was asked to pay', 'Sign in with the DID that the payment request names.'],
   // 404
   route_not_found: [404, 'There is no such address', 'See /docs for the addresses.'],
   not_found: [404, 'There is no such object', 'Check the id. Objects of other accounts look the same as none.'],
@@ -93,6 +94,7 @@ export const codes = {
   run_finished: [409, 'The run has ended', 'Nothing more can be reported on it or done to it.'],
   attempt_superseded: [409, 'A newer attempt of this run exists', 'Stop working on this attempt; its token is void.'],
   part_conflict: [409, 'This part was reported with other content', 'Give each part its own number.'],
+  payment_request_expired: [410, 'The payment request was not paid in time', 'Ask the merchant for a new one.'],
   link_expired: [410, 'The link is no longer valid', 'Ask for a new one.'],
   body_too_large: [413, 'The body is too large', 'Stay under the limit of the route.'],
   uri_too_long: [414, 'The address is too long', 'Shorten it.'],
@@ -115,6 +117,8 @@ export const codes = {
   ],
   password_too_common: [422, 'The password is a common one', 'Choose another one.'],
   package_unavailable: [422, 'The package cannot be bought', 'Choose one of `GET /v1/packages`.'],
+  asset_unsupported: [422, 'The asset is not taken here', 'Use an asset that the installation is configured for.'],
+  amount_invalid: [422, 'The amount is not usable', 'Send a positive whole number of base units, as a string.'],
   method_unavailable: [422, 'The payment method is not available', 'Choose one of the methods that the package lists.'],
   return_uri_refused: [
     422,
@@ -146,6 +150,7 @@ export const codes = {
     'New payments and runs are stopped',
     'The operator is looking into the books. Repeat with the same Idempotency-Key after `Retry-After`.',
   ],
+  chain_unavailable: [503, 'The chain cannot be asked at the moment', 'Repeat the request after `Retry-After`.'],
   overloaded: [503, 'The service is busy', 'Repeat with the same Idempotency-Key after `Retry-After`.'],
   database_unavailable: [
     503,

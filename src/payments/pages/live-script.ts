@@ -1,14 +1,14 @@
 /**
- * The checkout page's script: follows the purchase's events and puts the new state in place. Plain JavaScript, sent as
+ * The script of the pages of purchases and payment requests: follows their events and puts the new state in place. Plain JavaScript, sent as
  * it stands and allowed by its hash; without it the page refreshes itself.
  */
-export const checkoutScript = `
+export const liveScript = `
 'use strict';
 const live = document.getElementById('live');
 const here = location.pathname;
 // As it was sent, not as it is by now: what the visitor has opened or typed is no news.
 let sent = live.innerHTML;
-const over = () => live.dataset.state !== 'pending';
+const over = () => live.dataset.over === 'true';
 async function refresh() {
   const reply = await fetch(here, { headers: { accept: 'text/html' } });
   if (!reply.ok) return;
@@ -17,6 +17,7 @@ async function refresh() {
   sent = fresh.innerHTML;
   live.replaceChildren(...fresh.childNodes);
   live.dataset.state = fresh.dataset.state;
+  live.dataset.over = fresh.dataset.over;
 }
 function follow() {
   const events = new EventSource(here + '/events');

@@ -1,0 +1,18 @@
+import { html, type Markup } from '../../platform/http/html.ts';
+
+/** What the pages of payments have in common. */
+
+export const status = (tone: 'good' | 'bad' | 'wait', headline: string, text: string) =>
+  html`<p class="status ${tone}"><span><strong>${headline}.</strong> ${text}</span></p>`;
+
+export const count = (credits: bigint): string =>
+  `${new Intl.NumberFormat('en-US').format(credits)} ${credits === 1n ? 'credit' : 'credits'}`;
+
+/** In words, and exact on hover. It never says that a charge is dead: only the provider can. */
+export function left(until: Date): Markup {
+  const minutes = Math.max(0, Math.round((until.getTime() - Date.now()) / 60_000));
+  const words =
+    minutes >= 120 ? `${Math.round(minutes / 60)} hours` : minutes === 1 ? '1 minute' : `${minutes} minutes`;
+  const text = minutes === 0 ? 'The time for this payment is running out.' : `${words} left`;
+  return html`<p class="soft"><time datetime="${until.toISOString()}" title="${until.toUTCString()}" data-left>${text}</time></p>`;
+}

@@ -1,0 +1,31 @@
+import type { RequestState } from '../tables.ts';
+
+/** All that decides where a payment request stands. Amounts are base units. */
+export interface Facts {
+  amount: bigint;
+  expiresAt: Date;
+  isAuthorized: boolean;
+  isCancelled: boolean;
+  /** Settlements that are in the chain now. */
+  settled: { amount: bigint; at: Date; isFinal: boolean }[];
+  /** A submitted transaction may still be found in the chain. */
+  isWaiting: boolean;
+  now: Date;
+}
+
+/**
+ * Where a payment request stands, from what is known alone: the same facts give the same state, in whatever order they
+ * came. A payment counts by the time of its block; what was in time stays in time, however late it is seen or final.
+ */
+export function decide({ amount, expiresAt, isAuthorized, isCancelled, settled, isWaiting, now }: Facts): RequestState {
+  const inTime = settled.filter(({ at }) => at <= expiresAt);
+  if (sum(inTime) >= amount) return inTime.every(({ isFinal }) => isFinal) ? 'completed' : 'confirming';
+  if (isCancelled) return 'cancelled';
+  if (settled.length > inTime.length) return 'late';
+  if (isWaiting) return 'submitted';
+  if (now >= expiresAt) return 'expired';
+  if (inTime.length > 0) return 'underpaid';
+  return isAuthorized ? 'authenticated' : 'pending';
+}
+
+export const sum = (parts: { amount: bigint }[]): bigint => parts.reduce((total, { amount }) => total + amount, 0n);

@@ -1,0 +1,165 @@
+import { and, asc, desc, eq, isNull, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import type { Db, Tx } from '../../platform/database/clients.ts';
+import { amount, amountOut, idOut, JsonObject, time, timeOrNull, timeOut } from '../../platform/http/wire.ts';
+import { toWire } from '../../platform/ids.ts';
+import { displayAmount, paymentUri } from '../rails/evm/terms.ts';
+import { paymentRequests, requestTransactions, settlements } from '../tables.ts';
+import type { PaymentRequest } from './history.ts';
+
+const units = z.string().describe('base units, a decimal string');
+
+const TransactionOut = z
+  .object({
+    tx_hash: z.string(),
+    outcome: z
+      .string()
+      .describe(
+        'tx_pending, tx_not_found, tx_reverted, no_matching_transfer, wrong_payer, tx_already_used, counted, reorged',
+      ),
+    amount: units.nullable(),
+    confirmations: z.int(),
+    final: z.boolean(),
+    submitted_at: timeOut,
+  })
+  .meta({ id: 'RequestTransaction' });
+
+export const PaymentRequestOut = z
+  .object({
+    object: z.literal('payment_request'),
+    id: idOut('paymentRequest'),
+    created_at: timeOut,
+    status: z.enum([
+      ...['pending', 'authenticated', 'submitted', 'confirming', 'underpaid', 'completed'],
+      ...['late', 'expired', 'cancelled'],
+    ] as [string, ...string[]]),
+    payer: z.string().describe('DID'),
+    chain: z.string().describe('CAIP-2'),
+    asset: z.string().describe('CAIP-19'),
+    recipient: z.string().describe('CAIP-10'),
+    amount: units,
+    received: units,
+    remaining: units,
+    excess: units.describe('arrived beyond the amount; refundable'),
+    display: z.string().describe('for people, such as "12.5 USDC"'),
+    purpose: z.discriminatedUnion('type', [
+      z.object({ type: z.literal('credits'), credits: amountOut }),
+      z.object({ type: z.literal('invoice'), reference: z.string() }),
+    ]),
+    description: z.string(),
+    terms: JsonObject.describe('what the payer agrees to'),
+    terms_hash: z.string().describe('SHA-256 in hex of `terms` in canonical form (RFC 8785)'),
+    payment_uri: z.string().nullable().describe('EIP-681, for what is still missing; what a wallet opens'),
+    page_url: z.string().describe('page that shows the request; whoever has the link can see it'),
+    transactions: z.array(TransactionOut),
+    expires_at: timeOut,
+    authorized_at: timeOut.nullable(),
+    completed_at: timeOut.nullable(),
+  })
+  .meta({ id: 'PaymentRequest' });
+
+/** EIP-681 for what is still missing; `null` while there is nothing to pay. */
+export function paymentUriOf(request: PaymentRequest): string | null {
+  if (request.state !== 'authenticated' && request.state !== 'underpaid') return null;
+  return paymentUri({ ...request, amount: (BigInt(request.amount) - BigInt(request.received)).toString() });
+}
+
+/** A request with the transactions that were submitted for it. */
+export interface RequestView {
+  request: PaymentRequest;
+  transactions: (typeof requestTransactions.$inferSelect & { amount: string | null })[];
+}
+
+export function renderRequest(
+  { request, transactions }: RequestView,
+  publicUrl: string,
+): z.infer<typeof PaymentRequestOut> {
+  const [due, received] = [BigInt(request.amount), BigInt(request.received)];
+  const remaining = due > received ? due - received : 0n;
+  return {
+    ...{ object: 'payment_request', id: toWire('paymentRequest', request.id), created_at: time(request.createdAt) },
+    ...{ status: request.state, payer: request.payerDid },
+    ...{ chain: request.chain, asset: request.asset, recipient: request.recipient },
+    ...{ amount: request.amount, received: request.received, remaining: remaining.toString() },
+    excess: (received > due ? received - due : 0n).toString(),
+    display: `${displayAmount(request.amount, request.decimals)} ${request.symbol}`,
+    purpose:
+      request.purpose === 'credits'
+        ? { type: 'credits', credits: amount(request.credits ?? 0n) }
+        : { type: 'invoice', reference: request.reference ?? '' },
+    ...{ description: request.description, terms: JSON.parse(request.terms), terms_hash: request.termsHash },
+    payment_uri: paymentUriOf(request),
+    page_url: `${publicUrl}/pay/${request.pageToken}`,
+    transactions: transactions.map((one) => ({
+      ...{ tx_hash: one.txHash, outcome: one.outcome, amount: one.amount, confirmations: one.confirmations },
+      ...{ final: one.isFinal, submitted_at: time(one.submittedAt) },
+    })),
+    expires_at: time(request.expiresAt),
+    authorized_at: timeOrNull(request.authorizedAt),
+    completed_at: timeOrNull(request.completedAt),
+  };
+}
+
+/** The request, for the merchant who made it and the payer who has agreed to it. */
+export const findRequest = (on: Db | Tx, accountId: string, id: string): Promise<RequestView | undefined> =>
+  findOne(
+    on,
+    and(
+      eq(paymentRequests.id, id),
+      sql`${accountId}::uuid in (${paymentRequests.merchantId}, ${paymentRequests.payerAccountId})`,
+    ),
+  );
+
+/** Anybody's request. */
+export async function findAnyRequest(db: Db, id: string): Promise<PaymentRequest | undefined> {
+  const [request] = await db.select().from(paymentRequests).where(eq(paymentRequests.id, id));
+  return request;
+}
+
+/** The request of a page. */
+export const findRequestByToken = (db: Db, token: string): Promise<RequestView | undefined> =>
+  findOne(db, eq(paymentRequests.pageToken, token));
+
+async function findOne(on: Db | Tx, condition: ReturnType<typeof and>): Promise<RequestView | undefined> {
+  const [request] = await on.select().from(paymentRequests).where(condition);
+  return request && { request, transactions: await transactionsOf(on, request.id) };
+}
+
+async function transactionsOf(on: Db | Tx, requestId: string): Promise<RequestView['transactions']> {
+  const rows = await on
+    .select({
+      transaction: requestTransactions,
+      amount: sql<string | null>`(
+        select sum(${settlements.amount})::text from ${settlements}
+        where ${and(eq(settlements.requestId, requestId), eq(settlements.txHash, requestTransactions.txHash), isNull(settlements.goneAt))})`,
+    })
+    .from(requestTransactions)
+    .where(eq(requestTransactions.requestId, requestId))
+    .orderBy(asc(requestTransactions.submittedAt), asc(requestTransactions.txHash));
+  return rows.map(({ transaction, amount }) => ({ ...transaction, amount }));
+}
+
+/** Newest first; `after` is the id of the last one seen. Those that the account has made, or has agreed to pay. */
+export async function listRequests(
+  db: Db,
+  accountId: string,
+  side: 'merchant' | 'payer',
+  after: string | null,
+  limit: number,
+): Promise<RequestView[]> {
+  const own = side === 'merchant' ? paymentRequests.merchantId : paymentRequests.payerAccountId;
+  const rows = await db
+    .select()
+    .from(paymentRequests)
+    .where(
+      and(
+        eq(own, accountId),
+        after === null
+          ? undefined
+          : sql`(${paymentRequests.createdAt}, ${paymentRequests.id}) < (select created_at, id from ${paymentRequests} where id = ${after}::uuid)`,
+      ),
+    )
+    .orderBy(desc(paymentRequests.createdAt), desc(paymentRequests.id))
+    .limit(limit);
+  return Promise.all(rows.map(async (request) => ({ request, transactions: await transactionsOf(db, request.id) })));
+}
