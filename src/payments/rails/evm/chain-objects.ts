@@ -1,4 +1,5 @@
-import { type Address, type Hash, hexToBigInt } from 'viem';
+import type { Address, Hash } from 'viem';
+import { hexToBigInt, parseAbi } from 'viem/utils';
 import { z } from 'zod';
 
 /** What nodes answer, read strictly where money depends on it: https://ethereum.github.io/execution-apis. Other members are fine. */
@@ -49,6 +50,12 @@ export const Receipt = z.looseObject({
   logs: z.array(Log),
 });
 export type Receipt = z.output<typeof Receipt>;
+
+/** ERC-20, as far as it is used. */
+export const erc20 = parseAbi([
+  'event Transfer(address indexed from, address indexed to, uint256 value)',
+  'function decimals() view returns (uint8)',
+]);
 
 /** A word of the ABI, or nothing where no contract lives. */
 export const word = z.union([z.literal('0x').transform(() => null), hash.transform((text) => hexToBigInt(text))]);

@@ -1,7 +1,7 @@
-import { encodeFunctionData, erc20Abi } from 'viem';
+import { encodeFunctionData } from 'viem/utils';
 import type { Log } from '../../../platform/log.ts';
 import { type Asset, type Chain, readHeads } from './chain.ts';
-import { word } from './chain-objects.ts';
+import { erc20, word } from './chain-objects.ts';
 import type { Rpc } from './rpc.ts';
 
 /**
@@ -58,6 +58,6 @@ async function confirm(chain: Chain, asset: Asset, log: Log): Promise<Confirmati
 async function decimalsOf(rpc: Rpc, chain: Chain, { token, decimals }: Asset): Promise<bigint | null> {
   await readHeads(rpc, chain);
   if (token === null) return BigInt(decimals);
-  const data = encodeFunctionData({ abi: erc20Abi, functionName: 'decimals' });
+  const data = encodeFunctionData({ abi: erc20, functionName: 'decimals' });
   return rpc.call('eth_call', [{ to: token, data }, 'latest'], word);
 }

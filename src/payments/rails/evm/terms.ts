@@ -1,4 +1,5 @@
-import { type Address, formatUnits, getAddress } from 'viem';
+import type { Address } from 'viem';
+import { formatUnits, getAddress } from 'viem/utils';
 import { readCaip2, readCaip10, readCaip19 } from './caip.ts';
 
 /** What is asked of a payer on the chain. Frozen when the request is made: these strings are stored, hashed and signed. */

@@ -1,6 +1,7 @@
-import { type Address, decodeEventLog, erc20Abi, type Hash, numberToHex } from 'viem';
+import type { Address, Hash } from 'viem';
+import { decodeEventLog, numberToHex } from 'viem/utils';
 import { type Asset, type Chain, type Heads, readHeads } from './chain.ts';
-import { Block, type Log, Receipt, Transaction } from './chain-objects.ts';
+import { Block, erc20, type Log, Receipt, Transaction } from './chain-objects.ts';
 import { type Rpc, RpcFault } from './rpc.ts';
 import type { ReadTerms } from './terms.ts';
 
@@ -82,7 +83,7 @@ export const tokensIn = (logs: Log[], token: Address, { recipient }: { recipient
 function readTransfer({ topics, data }: Log): { from: Address; to: Address; value: bigint } | undefined {
   try {
     const { args } = decodeEventLog({
-      abi: erc20Abi,
+      abi: erc20,
       eventName: 'Transfer',
       topics: topics as [Hash, ...Hash[]],
       data,

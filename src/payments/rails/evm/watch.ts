@@ -1,7 +1,8 @@
-import { type Address, encodeEventTopics, erc20Abi, type Hash, numberToHex } from 'viem';
+import type { Address, Hash } from 'viem';
+import { encodeEventTopics, numberToHex } from 'viem/utils';
 import { z } from 'zod';
 import { type Chain, readHeads } from './chain.ts';
-import { Log } from './chain-objects.ts';
+import { erc20, Log } from './chain-objects.ts';
 import { type Rpc, RpcFault } from './rpc.ts';
 import { type Transfer, tokensIn } from './verify.ts';
 
@@ -53,7 +54,7 @@ const TOO_MUCH = new Set(['refused', 'too_large', 'timeout', 'http_400', 'http_4
 
 /** `undefined`: the range is too large for this provider. */
 async function logsOf(rpc: Rpc, { treasury }: Chain, tokens: Address[], { from, to }: { from: bigint; to: bigint }) {
-  const topics = encodeEventTopics({ abi: erc20Abi, eventName: 'Transfer', args: { to: treasury } });
+  const topics = encodeEventTopics({ abi: erc20, eventName: 'Transfer', args: { to: treasury } });
   const filter = { fromBlock: numberToHex(from), toBlock: numberToHex(to), address: tokens, topics };
   try {
     return await rpc.call('eth_getLogs', [filter], z.array(Log));
