@@ -6,7 +6,7 @@ import type { TestFarebox } from '../harness/farebox.ts';
 import { expectProblem } from '../harness/problems.ts';
 import { type Shop, shopOf } from '../payments/shop.ts';
 import { accepted, openStage, replicaOf, type Stage, startRun, workflowOf } from '../workflows/stage.ts';
-import { tellOfOperator } from './lived-in.ts';
+import { LIVE_CHECKS, tellOfOperator } from './lived-in.ts';
 
 /** Operators ask for audits; with AUDIT_HALT one that finds money wrong stops what is new. Two replicas, one books. */
 
@@ -78,7 +78,7 @@ test('an operator asks for an audit, at either replica, and reads what it found;
       money: true,
     },
   });
-  expect(last.checks).toHaveLength(58);
+  expect(last.checks).toHaveLength(LIVE_CHECKS);
   expect(Number(await metric('farebox_audit_age_seconds'))).toBeLessThan(30);
   expect(await metric('farebox_audit_offending{invariant="L03"}')).toBe('0');
   const there = clientOf(other.internalUrl, { token: stage.operator.token });
@@ -173,7 +173,7 @@ test('a replica that is started while it is stopped refuses from its first reque
 });
 
 test('what is wrong without being about money stops nothing', async () => {
-  await stage.root`insert into identity.accounts (id, role) values (gen_random_uuid(), 'operator')`;
+  await stage.root`insert into identity.accounts (id, email, role) values (gen_random_uuid(), 'mallory@example.com', 'operator')`;
   expect(await audited()).toEqual(['I05']);
   expect(await read()).toMatchObject({ halted: false, last: { sound: false } });
   await accepted(ada, workflow);

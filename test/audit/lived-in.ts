@@ -21,6 +21,9 @@ import { accepted, ended, offer, workflowOf } from '../workflows/stage.ts';
 /** The tests' server does without fsync, which the audit would tell each time. */
 export const checks = allChecks.filter(({ id }) => id !== 'D03');
 
+/** How many of them a live database is asked. */
+export const LIVE_CHECKS = checks.filter(({ only }) => only !== 'snapshot').length;
+
 export const brokenIn = ({ checks: done }: Pick<AuditResult, 'checks'>): string[] =>
   done
     .filter((one) => one.offending > 0)

@@ -225,20 +225,7 @@ test('whatever is sent in the place of a field, it is refused as the client’s 
     '/v1/me/dids': { challenge_id: id, proof: { type: 'siwe', signature: `0x${'0'.repeat(130)}` } },
     '/v1/wallets': { challenge_id: id, did_jwt: 'a.b.c', siwe_signature: `0x${'f'.repeat(130)}` },
   };
-  const texts = [
-    '',
-    ' ',
-    'x',
-    '💥',
-    '..',
-    '...',
-    '\r\n',
-    "';--",
-    'x'.repeat(30_000),
-    'did:key:z',
-    'did:key:z6Mk💥',
-    'eip155:1:0x',
-  ];
+  const texts = ['', ' ', 'x', '💥', '..', "';--", 'x'.repeat(30_000), 'did:key:z', 'did:key:z6Mk💥', 'eip155:1:0x'];
   const ids = [`chal_${'7'.repeat(26)}`, `acct_${'0'.repeat(26)}`, `did:key:z${'z'.repeat(900)}`];
   const proofs = [{ type: 'x' }, { type: 'siwe', jwt: 'x' }, { type: 'did-jwt' }, { type: 'did-jwt', jwt: 'é.é.é' }];
   const hostile: Json[] = [null, true, 0, -1, 1e300, [], [[]], {}, { toString: 1 }, ...texts, ...ids, ...proofs];
