@@ -10,9 +10,10 @@ const clock = [
   'test/database/restart-over-http.test.ts',
   'test/http/{connections,draining,operations}.test.ts',
   'test/identity/{accounts,passwords,sessions}.test.ts',
-  'test/payments/{client,client-tls,outage,qr,random}.test.ts',
+  'test/payments/{client,client-tls,evm-endpoints,fixtures,outage,qr,random}.test.ts',
   'test/platform/{alarms,feed,workers}.test.ts',
   'test/sandbox/{omise-webhooks,tcp-proxy}.test.ts',
+  'test/webhooks-out/{crash,replicas,trouble}.test.ts',
   'test/workflows/{definitions,dispatching,egress-calls,retries,run-events}.test.ts',
 ];
 

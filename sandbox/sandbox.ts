@@ -126,7 +126,9 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
 const configured = () =>
   Object.fromEntries(
     Object.entries(process.env).filter(([name]) =>
-      /^(OMISE_|EVM_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(name),
+      /^(OMISE_|EVM_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WEBHOOK_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(
+        name,
+      ),
     ),
   );
 

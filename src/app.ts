@@ -34,6 +34,7 @@ import { auditSealer, createAlarm } from './platform/audit-log.ts';
 import { databaseOptions } from './platform/commands.ts';
 import type { Config } from './platform/config.ts';
 import type { Database } from './platform/database/clients.ts';
+import { eventRoutes } from './platform/delivery/event-routes.ts';
 import { createFeed } from './platform/delivery/feed.ts';
 import { type Crew, createCrew, type Worker } from './platform/delivery/worker.ts';
 import { createEgress } from './platform/egress.ts';
@@ -173,6 +174,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   });
   workflowsRoutes(front, workflows);
   webhooksRoutes(front, webhooks);
+  eventRoutes(front, { sql, cursors, feed, types: allEvents });
   executorRoutes(front, { db, feed, metrics, alarm, verifyCallback: tokens.verifyCallback });
   await docsRoutes(front, 'Farebox API');
 

@@ -53,7 +53,7 @@ create index webhook_deliveries_held on platform.webhook_deliveries (endpoint_id
 create index webhook_deliveries_due on platform.webhook_deliveries (endpoint_id,next_attempt_at) where state in ('pending', 'sending');
 create index webhook_deliveries_oldest on platform.webhook_deliveries (endpoint_id,created_at) where state in ('pending', 'sending');
 create index webhook_deliveries_age on platform.webhook_deliveries (created_at);
-create index events_account on platform.events (account_id,seq);
+create index events_account on platform.events (account_id,xid,seq);
 
 -- By hand: what drizzle-kit cannot say.
 alter table platform.webhook_endpoints

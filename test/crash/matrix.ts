@@ -7,13 +7,14 @@ import { paymentScenarios } from './payment-scenarios.ts';
 import { platformScenarios } from './platform-scenarios.ts';
 import { purchaseScenarios } from './purchase-scenarios.ts';
 import { runScenarios } from './run-scenarios.ts';
+import { webhookScenarios } from './webhook-scenarios.ts';
 
 const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 
 /** Two halves of about the same length, each with a stage of its own, side by side. */
 export const halves = {
   'what is bought': [...purchaseScenarios, ...paymentScenarios],
-  'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios],
+  'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios, ...webhookScenarios],
 };
 
 /** Every point of every scenario, by every fault, with one replica and with two: those with one come first. */

@@ -28,6 +28,7 @@ const plans = [
   plan('payments.converge.after_read', 'hang', 2),
   plan('workflows.start.after_commit', 'kill', 2),
   plan('payments.charge.after_create', 'kill', 1),
+  plan('platform.webhooks.after_call', 'kill', 2),
 ];
 
 // REQ E7.1 E7.3 E8.2

@@ -10,6 +10,7 @@ import { cloneDatabase } from '../harness/database.ts';
 import { type FailingChild, failingChild } from '../harness/failing-child.ts';
 import { startProvider, type TestFarebox } from '../harness/farebox.ts';
 import { CREDITS, type Shop, shopOf } from '../payments/shop.ts';
+import { type Receiver, startReceiver } from '../webhooks-out/receiver.ts';
 import { grant, offer } from '../workflows/stage.ts';
 
 /** Two replicas that can die, behind one address, with everything around them that lives on. */
@@ -21,6 +22,7 @@ export interface CrashStage {
   replicas: [FailingChild, FailingChild];
   omise: OmiseControl;
   executor: Executor;
+  receiver: Receiver;
   operator: Client;
   shop: Shop;
   sql: postgres.Sql;
@@ -41,8 +43,12 @@ const settings = { ACCESS_TOKEN_TTL_S: '3600', OMISE_DEADLINE_MS: '2000', DATABA
 export async function openCrashStage(): Promise<CrashStage> {
   const folder = await mkdtemp(join(tmpdir(), 'farebox-crash-'));
   const [database, omise, executor] = [await cloneDatabase(), await startProvider(), await startExecutor()];
+  const receiver = await startReceiver();
   const [front, inner] = [await startBalancer(), await startBalancer()];
-  const env = { ...settings, PUBLIC_URL: front.url, EGRESS_ALLOW: `127.0.0.1:${executor.port}` };
+  const env = {
+    ...{ ...settings, PUBLIC_URL: front.url },
+    ...{ EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target },
+  };
   const start = () => failingChild({ database, omise, env });
   const replicas: CrashStage['replicas'] = await Promise.all([start(), start()]);
   const [one] = replicas;
@@ -54,7 +60,7 @@ export async function openCrashStage(): Promise<CrashStage> {
   const shop = await shopOf(farebox);
   const services = new Map<string, Promise<Json>>();
   return {
-    ...{ farebox, front, inner, replicas, executor, operator, shop, folder },
+    ...{ farebox, front, inner, replicas, executor, receiver, operator, shop, folder },
     omise: omise.control,
     sql: shop.sql,
     customer: async (credits = 100) => {
@@ -70,7 +76,7 @@ export async function openCrashStage(): Promise<CrashStage> {
     close: async () => {
       await Promise.all(replicas.map((child) => child.close()));
       await shop.stop();
-      await Promise.all([executor.close(), omise.close(), front.close(), inner.close()]);
+      await Promise.all([executor.close(), receiver.close(), omise.close(), front.close(), inner.close()]);
       await database.drop();
       await rm(folder, { recursive: true });
     },

@@ -23,6 +23,8 @@ export interface Asked {
   headers?: Record<string, string>;
   /** Instead of the caller's. */
   token?: string;
+  /** The reply has no end: its head is all that is looked at. */
+  endless?: true;
   /** The caller's log-in is over afterwards, or has another address. */
   endsLogin?: true;
 }
@@ -204,6 +206,8 @@ export const requests: Record<string, Ask> = {
     await world.owner.ok('POST', `/v1/runs/${run.id}/cancel`); // so that the stream ends
     return at(`/v1/runs/${run.id}/events`);
   },
+  'GET /v1/events': () => at('/v1/events'),
+  'GET /v1/events/stream': () => ({ path: '/v1/events/stream', endless: true }),
   'POST /v1/webhook-endpoints': () => at('/v1/webhook-endpoints', webhook),
   'GET /v1/webhook-endpoints': () => at('/v1/webhook-endpoints'),
   'GET /v1/webhook-endpoints/:id': onEndpoint(''),

@@ -15,7 +15,7 @@ interface Who {
   email: string;
 }
 /** Replies that are an image or a stream, which the document calls JSON. */
-const OTHER_TYPES = ['/v1/purchases/:id/qr', '/v1/runs/:id/events'];
+const OTHER_TYPES = ['/v1/purchases/:id/qr', '/v1/runs/:id/events', '/v1/events/stream'];
 let world: World;
 let documents: Record<'public' | 'internal', Documented>;
 let people: Record<Exclude<Caller, 'key'>, Who>;
@@ -62,7 +62,10 @@ async function send(url: string, method: string, pattern: string, who: Who, call
     ...(asked.body === undefined ? {} : { body: JSON.stringify(asked.body) }),
     ...(asked.form === undefined ? {} : { body: asked.form }),
   });
-  return { asked, reply: { status: response.status, headers: response.headers, text: await response.text() } };
+  const isEndless = asked.endless && response.ok;
+  const text = isEndless ? '' : await response.text();
+  if (isEndless) await response.body?.cancel();
+  return { asked, reply: { status: response.status, headers: response.headers, text } };
 }
 
 /** After a request that ends a log-in: whoever it was logs in again. */

@@ -79,6 +79,8 @@ export const publicRoutes: Row[] = [
   ['POST',   '/v1/runs/:id/cancel',                         'runs:write',      401, 401, 403, 404, 404, 200],
   ['GET',    '/v1/runs/:id/parts',                          'read',            401, 401, 403, 404, 404, 200],
   ['GET',    '/v1/runs/:id/events',                         'read',            401, 401, 403, 404, 404, 200],
+  ['GET',    '/v1/events',                                  'read',            401, 401, 403, 200, 200, 200],
+  ['GET',    '/v1/events/stream',                           'read',            401, 401, 403, 200, 200, 200],
   ['POST',   '/v1/webhook-endpoints',                       'webhooks:write',  401, 401, 403, 201, 201, 201],
   ['GET',    '/v1/webhook-endpoints',                       'read',            401, 401, 403, 200, 200, 200],
   ['GET',    '/v1/webhook-endpoints/:id',                   'read',            401, 401, 403, 404, 404, 200],

@@ -6,7 +6,7 @@ import { page } from '../../platform/http/html.ts';
 import { pages } from '../../platform/http/pages.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { STREAM_TIMEOUT_MS, streamEvents } from '../../platform/http/stream.ts';
+import { STREAM_TIMEOUT_MS, streamEvents, unnamed } from '../../platform/http/stream.ts';
 import { answers } from '../../platform/http/wire.ts';
 import { findRequestByToken, paymentUriOf, type RequestView } from '../requests/read.ts';
 import type { RequestDeps } from '../requests/routes.ts';
@@ -62,7 +62,7 @@ export async function requestPages(app: App, { db, evm, feed }: RequestDeps & { 
             reply,
             (signal) => feed.follow(asked.id, asked.createdAt, 0n, signal),
             ({ type }) => type === 'payments.payment_request_cancelled', // everything else may yet be undone
-            { named: false },
+            unnamed,
           );
         } finally {
           leave();

@@ -7,7 +7,7 @@ import { page } from '../../platform/http/html.ts';
 import { pages } from '../../platform/http/pages.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { STREAM_TIMEOUT_MS, streamEvents } from '../../platform/http/stream.ts';
+import { STREAM_TIMEOUT_MS, streamEvents, unnamed } from '../../platform/http/stream.ts';
 import { answers, Nothing } from '../../platform/http/wire.ts';
 import { METHODS, type Method } from '../capability.ts';
 import { intend, liveAttempt, openCharge } from '../purchases/charge.ts';
@@ -84,7 +84,7 @@ export async function checkoutRoutes(app: App, deps: PaymentsDeps & { feed: Feed
             reply,
             (signal) => feed.follow(purchase.id, purchase.createdAt, 0n, signal),
             (event) => LAST_EVENTS.has(event.type),
-            { named: false },
+            unnamed,
           );
         } finally {
           leave();

@@ -35,7 +35,7 @@ export const events = platformSchema.table(
     primaryKey({ name: 'events_pkey', columns: [t.createdAt, t.seq] }),
     index('events_xid').on(t.xid, t.seq),
     index('events_subject').on(t.subjectId, t.seq),
-    index('events_account').on(t.accountId, t.seq),
+    index('events_account').on(t.accountId, t.xid, t.seq),
   ],
 );
 

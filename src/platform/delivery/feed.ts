@@ -4,14 +4,12 @@ import { failpoint } from '../failpoints.ts';
 import { retryLater } from '../http/problem.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { type EventRow, FIRST_PLACE, lastPlace, readOn, toEvent } from './account-events.ts';
+import type { StoredEvent } from './event-types.ts';
 
-/** An event as a stream tells it. `seq` orders the events of one subject. */
-export interface FeedEvent {
-  seq: bigint;
-  type: string;
-  subjectId: string;
-  payload: unknown;
-  createdAt: Date;
+/** An event as a stream tells it. `seq` orders the events of one subject, the place those of an account. */
+export interface FeedEvent extends StoredEvent {
+  place: bigint;
 }
 
 /**
@@ -25,6 +23,11 @@ export interface Feed {
    * `signal` does or the feed stops.
    */
   follow(subjectId: string, since: Date, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<FeedEvent[]>;
+  /**
+   * All events of an account after a place, or from now on, each once and in the order of their places; begins with the
+   * place from which a reader that has heard nothing yet goes on.
+   */
+  followAccount(accountId: string, after: bigint | null, signal: AbortSignal): AsyncGenerator<FeedEvent[] | bigint>;
   /** True when nothing was told of a subject after `seq`. */
   isLast(subjectId: string, since: Date, seq: bigint): Promise<boolean>;
   /** Takes one of the account's places for a stream; 429 when it has none left. Call what it returns to give it back. */
@@ -92,8 +95,10 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
     if (news.length > 0) await failpoint('platform.feed.after_read');
     deps.metrics.eventHorizonAge.set(ageS);
     horizon = next;
-    for (const [subjectId, events] of Map.groupBy(news, (event) => event.subjectId)) {
-      for (const follower of followers.get(subjectId) ?? []) follower.push(events);
+    for (const keyOf of [(event: FeedEvent) => event.subjectId, (event: FeedEvent) => event.accountId ?? '']) {
+      for (const [key, events] of Map.groupBy(news, keyOf)) {
+        for (const follower of followers.get(key) ?? []) follower.push(events);
+      }
     }
   };
 
@@ -118,41 +123,67 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
       stopping.abort();
       bell.abort();
     },
-    async *follow(subjectId, since, afterSeq, signal) {
-      const end = AbortSignal.any([signal, stopping.signal]);
-      if (end.aborted) return; // a signal tells it only once
-      const follower = new Follower(withSlack(since));
-      const own = followers.get(subjectId) ?? new Set();
-      followers.set(subjectId, own.add(follower));
-      deps.metrics.streams.inc();
-      const close = () => follower.end();
-      end.addEventListener('abort', close);
-      try {
-        // A reading that is on its way without this subject may yet take the horizon past its events.
-        await reading.catch(() => {});
-        // From here on nothing is missed: what commits later is at or beyond this horizon, what committed before is read now.
-        const start = await readHorizon(sql);
-        if (horizon === null) {
-          horizon = start.horizon;
-          backends.add(start.backend);
-        }
-        if (!running) void poll();
-        let last = afterSeq;
-        let batch: FeedEvent[] | undefined = await readPast(sql, subjectId, follower.since, last);
-        while (batch) {
-          const fresh = batch.filter((event) => event.seq > last);
-          last = fresh.at(-1)?.seq ?? last;
-          if (fresh.length > 0) yield fresh;
-          batch = await follower.next();
-        }
-      } finally {
-        end.removeEventListener('abort', close);
-        own.delete(follower);
-        if (own.size === 0) followers.delete(subjectId);
-        deps.metrics.streams.dec();
-      }
+    follow: (subjectId, since, afterSeq, signal) => {
+      const past = async function* (after: bigint, from: Date) {
+        yield await readPast(sql, subjectId, from, after);
+      };
+      return tail(subjectId, new Follower(withSlack(since), ({ seq }) => seq), afterSeq, past, signal);
+    },
+    async *followAccount(accountId, after, signal) {
+      const start = after ?? (await lastPlace(sql, accountId));
+      if (start > FIRST_PLACE) yield start;
+      const past = (from: bigint, _: Date, horizon: string) => readOn(sql, accountId, from, horizon);
+      yield* tail(accountId, new Follower(withSlack(new Date()), ({ place }) => place), start, past, signal);
     },
   };
+
+  /** What is past, then what follower hears: nothing twice, and nothing between the two is missed. */
+  async function* tail(
+    key: string,
+    follower: Follower,
+    after: bigint,
+    past: (after: bigint, since: Date, horizon: string) => AsyncIterable<FeedEvent[]>,
+    signal: AbortSignal,
+  ): AsyncGenerator<FeedEvent[]> {
+    const end = AbortSignal.any([signal, stopping.signal]);
+    if (end.aborted) return; // a signal tells it only once
+    const own = followers.get(key) ?? new Set();
+    followers.set(key, own.add(follower));
+    deps.metrics.streams.inc();
+    const close = () => follower.end();
+    end.addEventListener('abort', close);
+    try {
+      // A reading that is on its way without this key may yet take the horizon past its events.
+      await reading.catch(() => {});
+      // From here on nothing is missed: what commits later is at or beyond this horizon, what committed before is read now.
+      const start = await readHorizon(sql);
+      if (horizon === null) {
+        horizon = start.horizon;
+        backends.add(start.backend);
+      }
+      if (!running) void poll();
+      let last = after;
+      const fresh = (batch: FeedEvent[]) => {
+        const unheard = batch.filter((event) => follower.placeOf(event) > last);
+        last = unheard.map(follower.placeOf).at(-1) ?? last;
+        return unheard;
+      };
+      for await (const batch of past(last, follower.since, start.horizon)) {
+        if (end.aborted) return;
+        const unheard = fresh(batch);
+        if (unheard.length > 0) yield unheard;
+      }
+      for (let batch = await follower.next(); batch; batch = await follower.next()) {
+        const unheard = fresh(batch);
+        if (unheard.length > 0) yield unheard;
+      }
+    } finally {
+      end.removeEventListener('abort', close);
+      own.delete(follower);
+      if (own.size === 0) followers.delete(key);
+      deps.metrics.streams.dec();
+    }
+  }
 }
 
 /** A queue with one reader; `undefined` tells that it has ended. */
@@ -161,16 +192,21 @@ class Follower {
   private wanted: ((events: FeedEvent[] | undefined) => void) | undefined;
   private ended = false;
   private newest = 0n;
-  /** No event of the subject is older. */
+  /** No event that it is to hear is older. */
   readonly since: Date;
+  /** Where an event stands among those that it hears. */
+  readonly placeOf: (event: FeedEvent) => bigint;
 
-  constructor(since: Date) {
+  constructor(since: Date, placeOf: (event: FeedEvent) => bigint) {
     this.since = since;
+    this.placeOf = placeOf;
   }
 
   push(events: FeedEvent[]) {
-    const fresh = events.filter((event) => event.seq > this.newest);
-    this.newest = fresh.at(-1)?.seq ?? this.newest;
+    const fresh = events
+      .filter((event) => this.placeOf(event) > this.newest)
+      .toSorted((a, b) => (this.placeOf(a) < this.placeOf(b) ? -1 : 1));
+    this.newest = fresh.map(this.placeOf).at(-1) ?? this.newest;
     if (fresh.length === 0) return;
     this.waiting.push(...fresh);
     this.wanted?.(this.waiting.splice(0));
@@ -204,57 +240,33 @@ async function readHorizon(sql: Sql): Promise<{ horizon: string; backend: string
  * Within one subject the order is by `seq`: whoever appends holds the subject's row, so numbers follow commits. The age
  * of the subjects spares the partitions before them; that of the events tells nothing, they may have been held back long.
  */
-async function readNews(sql: Sql, from: string, subjects: string[], since: Date) {
-  const rows = await sql<
-    {
-      horizon: string;
-      backend: string;
-      age: number;
-      seq: bigint | null;
-      type: string;
-      subject_id: string;
-      payload: unknown;
-      created_at: Date;
-    }[]
-  >`
+async function readNews(sql: Sql, from: string, keys: string[], since: Date) {
+  const rows = await sql<(EventRow & { horizon: string; backend: string; age: number; seq: bigint | null })[]>`
     with now_running as materialized (
       select platform.event_horizon() as horizon,
         (select pid || ' ' || backend_start from pg_stat_get_activity(pg_backend_pid())) as backend,
         coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 as age
       from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
     )
-    select r.horizon::text as horizon, r.backend, r.age, e.seq, e.type, e.subject_id, e.payload, e.created_at
+    select r.horizon::text as horizon, r.backend, r.age, e.id, e.seq, e.xid::text as xid, e.type, e.account_id, e.subject_id,
+      e.payload, e.created_at
     from now_running r left join platform.events e
       on e.xid >= ${from}::text::xid8 and e.xid < r.horizon
-      and e.subject_id = any(${subjects}::uuid[])
+      and (e.subject_id = any(${keys}::uuid[]) or e.account_id = any(${keys}::uuid[]))
       and e.created_at >= ${since}
     order by e.seq`;
   const [first] = rows;
   if (!first) throw new Error('no horizon');
-  const news = rows.flatMap((row) => (row.seq === null ? [] : [toEvent({ ...row, seq: row.seq })]));
+  const news = rows.flatMap((row) => (row.seq === null ? [] : [toEvent(row)]));
   return { next: first.horizon, backend: first.backend, ageS: first.age, news };
 }
 
 const withSlack = (since: Date) => new Date(since.getTime() - SLACK_MS);
 
 async function readPast(sql: Sql, subjectId: string, since: Date, afterSeq: bigint): Promise<FeedEvent[]> {
-  const rows = await sql<{ seq: bigint; type: string; subject_id: string; payload: unknown; created_at: Date }[]>`
-    select seq, type, subject_id, payload, created_at from platform.events
+  const rows = await sql<EventRow[]>`
+    select id, seq, xid::text as xid, type, account_id, subject_id, payload, created_at from platform.events
     where subject_id = ${subjectId}::uuid and seq > ${afterSeq}::bigint and created_at >= ${since}
     order by seq`;
   return rows.map(toEvent);
 }
-
-const toEvent = (row: {
-  seq: bigint;
-  type: string;
-  subject_id: string;
-  payload: unknown;
-  created_at: Date;
-}): FeedEvent => ({
-  seq: row.seq,
-  type: row.type,
-  subjectId: row.subject_id,
-  payload: row.payload,
-  createdAt: row.created_at,
-});

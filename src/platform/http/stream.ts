@@ -22,9 +22,9 @@ export function readCursor(request: FastifyRequest): bigint {
 export async function streamEvents(
   request: FastifyRequest,
   reply: FastifyReply,
-  source: (signal: AbortSignal) => AsyncIterable<FeedEvent[]>,
+  source: (signal: AbortSignal) => AsyncIterable<FeedEvent[] | bigint>,
   isLast: (event: FeedEvent) => boolean,
-  { named = true }: { named?: boolean } = {},
+  write: (event: FeedEvent) => string = named,
 ): Promise<void> {
   const gone = new AbortController();
   const { raw } = reply;
@@ -42,7 +42,11 @@ export async function streamEvents(
   const end = AbortSignal.any([gone.signal, AbortSignal.timeout(LONGEST_MS)]);
   try {
     for await (const batch of source(end)) {
-      raw.write(batch.map((event) => format(event, named)).join(''));
+      if (typeof batch === 'bigint') {
+        raw.write(`id: ${placeId(batch)}\n\n`); // a reader that hears nothing comes back with it nevertheless
+        continue;
+      }
+      raw.write(batch.map(write).join(''));
       if (batch.some(isLast) || raw.writableLength > MAX_UNSENT_BYTES) break;
     }
   } catch (fault) {
@@ -54,6 +58,22 @@ export async function streamEvents(
   }
 }
 
-/** Unnamed, for a page of ours: it needs to know only that something happened. */
-const format = (event: FeedEvent, named: boolean) =>
-  `id: e${event.seq}\n${named ? `event: ${event.type}\n` : ''}data: ${JSON.stringify({ type: event.type, created_at: event.createdAt.toISOString(), data: event.payload })}\n\n`;
+const body = (event: FeedEvent) =>
+  JSON.stringify({ type: event.type, created_at: event.createdAt.toISOString(), data: event.payload });
+/** An event of one subject. */
+const named = (event: FeedEvent) => `id: e${event.seq}\nevent: ${event.type}\ndata: ${body(event)}\n\n`;
+/** For a page of ours: it needs to know only that something happened. */
+export const unnamed = (event: FeedEvent): string => `id: e${event.seq}\ndata: ${body(event)}\n\n`;
+
+/** A place among the events of an account, as a reader keeps it. */
+export const placeId = (place: bigint): string => `a${place.toString(36)}`;
+
+/** The place after which a reader wants to go on, or null; one that is not ours is a 400. */
+export function readPlace(request: FastifyRequest): bigint | null {
+  const header = request.headers['last-event-id'];
+  if (header === undefined || header === '') return null;
+  if (typeof header !== 'string' || !/^a[0-9a-z]{1,25}$/.test(header)) throw new Problem('invalid_cursor');
+  const place = [...header.slice(1)].reduce((sum, digit) => sum * 36n + BigInt(Number.parseInt(digit, 36)), 0n);
+  if (place >= 1n << 127n || BigInt.asUintN(64, place) >= 1n << 63n) throw new Problem('invalid_cursor');
+  return place;
+}
