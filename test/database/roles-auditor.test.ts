@@ -22,6 +22,7 @@ const hidden = [
   'identity.password_resets',
   'identity.refresh_tokens',
   'identity.signing_keys',
+  'payments.payment_requests.page_token',
   'payments.purchases.page_token',
   'platform.idempotency_keys.reply',
   'platform.webhook_endpoints.signing_secret',
