@@ -1,4 +1,4 @@
-import { getAddress } from 'viem';
+import { getAddress } from 'viem/utils';
 import { html, type Markup } from '../../platform/http/html.ts';
 import { toWire } from '../../platform/ids.ts';
 import { readCaip10 } from '../rails/evm/caip.ts';
