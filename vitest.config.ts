@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 const slow = ['test/slow/**'];
 const crash = ['test/crash/matrix.test.ts'];
 
-/** Tests that hold something to a clock or live by short deadlines: after the others, one file at a time. */
+/** Tests that hold something to a clock or live by short deadlines: after the others, two files at a time. */
 const clock = [
   'test/audit/windows.test.ts',
   'test/database/restart-over-http.test.ts',
@@ -27,7 +27,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     projects: [
       { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash, ...clock] } },
-      { extends: true, test: { name: 'clock', include: clock, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: 'clock', include: clock, maxWorkers: 2, sequence: { groupOrder: 1 } } },
       { extends: true, test: { name: 'slow', include: ['test/slow/**/*.test.ts'], testTimeout: 300_000 } },
       { extends: true, test: { name: 'crash', include: crash, testTimeout: 240_000 } },
     ],

@@ -36,6 +36,7 @@ export const testEnvironment = (
   MAX_PENDING_PURCHASES: '1000',
   DRAIN_GRACE_MS: '0',
   LOG_LEVEL: 'silent',
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? '', // for processes that are started with it
 });
 
 export interface TestFarebox extends Running {

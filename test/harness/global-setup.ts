@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { startPostgres, temporaryHome } from '../../sandbox/postgres.ts';
 import { makeTemplate } from './template.ts';
@@ -34,6 +35,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function start(project: TestProject) {
   const home = temporaryHome();
+  // Hundreds of processes load the same modules: what one has compiled the others need not.
+  process.env['NODE_COMPILE_CACHE'] = join(home, 'compiled');
   const server = await startPostgres({ home, settings });
   await makeTemplate(server.url).catch(async (fault) => {
     await server.stop('immediate');
