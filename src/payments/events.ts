@@ -11,6 +11,7 @@ export const paymentsEvents = {
   'payments.purchase_cancelled': 'purchase',
   'payments.purchase_review': 'purchase',
   'payments.payment_request_created': 'paymentRequest',
+  'payments.payment_request_authentication_failed': 'paymentRequest',
   'payments.payment_request_authenticated': 'paymentRequest',
   'payments.payment_request_submitted': 'paymentRequest',
   'payments.payment_request_transaction_refused': 'paymentRequest',

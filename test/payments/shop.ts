@@ -145,7 +145,8 @@ export async function handsOf(farebox: TestFarebox): Promise<Hands> {
   const deps = { db: database.db, rail, metrics, log, alarm: createAlarm(database.db, log, metrics) };
   const expected = { livemode: false, currency: 'THB', apiVersion: '2019-05-29', webhookUrl: '' };
   const evm = evmRail(config, { log, metrics });
-  const workers = paymentsWorkers({ ...deps, evm, capabilities: watchCapabilities(rail, expected, log) });
+  const capabilities = watchCapabilities(rail, expected, log);
+  const workers = paymentsWorkers({ ...deps, evm, capabilities, wakeChecker: () => {} });
   return {
     deps,
     run: async (name) => {

@@ -119,6 +119,7 @@ export const codes = {
   package_unavailable: [422, 'The package cannot be bought', 'Choose one of `GET /v1/packages`.'],
   asset_unsupported: [422, 'The asset is not taken here', 'Use an asset that the installation is configured for.'],
   amount_invalid: [422, 'The amount is not usable', 'Send a positive whole number of base units, as a string.'],
+  did_required: [422, 'The account needs a DID for this', 'Link the DID that will pay: `POST /v1/me/dids`.'],
   method_unavailable: [422, 'The payment method is not available', 'Choose one of the methods that the package lists.'],
   return_uri_refused: [
     422,
