@@ -9,6 +9,8 @@ export const FAILPOINTS = [
   'identity.did.after_sign_in',
   'payments.start.before_commit',
   'payments.start.after_commit',
+  'payments.buy.before_commit',
+  'payments.buy.after_commit',
   'payments.page.before_commit',
   'payments.charge.before_create',
   'payments.charge.after_create',

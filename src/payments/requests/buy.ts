@@ -35,7 +35,7 @@ export async function buyOnChain(
   checkReturnUri(deps, order.returnUri);
   const price = (await pricesOf(db, [order.packageId])).find(({ asset }) => asset === order.asset);
   const terms = await chainTerms(evm, { asset: order.asset, amount: price?.amount ?? '1' });
-  return db.transaction(async (tx) => {
+  const bought = await db.transaction(async (tx) => {
     const before = await takeKey(tx, vault, keyed);
     if (before?.resourceId) return { purchaseId: before.resourceId, replayed: true };
     if (!price) throw invalidField('/method/asset', 'has no price for this package', 'method_unavailable');
@@ -43,9 +43,11 @@ export async function buyOnChain(
     const purchase = await recordPurchase(tx, deps, { ...order, method: 'crypto', expiresInS: EXPIRES_IN_S });
     await createRequest(tx, { evm, publicUrl }, requestFor(purchase, payerDid, price), terms);
     await rememberKey(tx, vault, keyed, { resourceId: purchase.id });
-    await failpoint('payments.start.before_commit');
+    await failpoint('payments.buy.before_commit');
     return { purchaseId: purchase.id, replayed: false };
   });
+  await failpoint('payments.buy.after_commit');
+  return bought;
 }
 
 const requestFor = (purchase: Purchase, payerDid: string, { asset, amount }: { asset: string; amount: string }) => ({
