@@ -37,8 +37,8 @@ const walletOf = (url: string, account: Account) =>
   );
 
 /** A payer with a new key, ten ether and a thousand test dollars. */
-export async function newWallet(chain: Chain): Promise<Wallet> {
-  const account = privateKeyToAccount(generatePrivateKey());
+export async function newWallet(chain: Chain, secret: Hex = generatePrivateKey()): Promise<Wallet> {
+  const account = privateKeyToAccount(secret);
   await chain.fund(account.address);
   return walletOf(chain.url, account);
 }
