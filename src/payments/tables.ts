@@ -17,7 +17,15 @@ import { amount, bytea, createdAt, moment } from '../platform/database/columns.t
 /** Schema `payments`. */
 export const paymentsSchema = pgSchema('payments');
 
-export type PurchaseState = 'pending' | 'completed' | 'failed' | 'expired' | 'cancelled' | 'review';
+export type PurchaseState =
+  | 'pending'
+  | 'completed'
+  | 'failed'
+  | 'expired'
+  | 'cancelled'
+  | 'review'
+  | 'partially_refunded'
+  | 'refunded';
 export type ChargeState =
   | 'creating' // intent committed, the provider's answer is not known yet
   | 'pending'
@@ -65,6 +73,12 @@ export const purchases = paymentsSchema.table(
     /** When an untouched purchase is given up; a charge's own life is the provider's. */
     expiresAt: moment('expires_at').notNull(),
     completedAt: moment('completed_at'),
+    /** Spoken for by refunds, under way or done, and by what was clawed back. */
+    refundCredits: amount('refund_credits').notNull().default(sql`0`),
+    refundAmount: amount('refund_amount').notNull().default(sql`0`),
+    /** Of these, what is done. */
+    refundedCredits: amount('refunded_credits').notNull().default(sql`0`),
+    refundedAmount: amount('refunded_amount').notNull().default(sql`0`),
   },
   (t) => [
     uniqueIndex('purchases_page_token').on(t.pageToken),
@@ -97,6 +111,8 @@ export const charges = paymentsSchema.table(
     /** The reconciler looks again then; null when there is nothing left to learn. */
     nextCheckAt: moment('next_check_at'),
     checks: integer('checks').notNull().default(0),
+    /** What was seen going back after the charge was credited, in one line; told when it changes. */
+    takenBack: text('taken_back'),
   },
   (t) => [
     uniqueIndex('charges_charge_id').on(t.chargeId),
@@ -240,6 +256,9 @@ export const paymentRequests = paymentsSchema.table(
     authorizedAt: moment('authorized_at'),
     completedAt: moment('completed_at'),
     cancelledAt: moment('cancelled_at'),
+    /** Spoken for by refunds, under way or done: of what arrived in excess, and of the credits that it bought. */
+    refundExcess: baseUnits('refund_excess').notNull().default('0'),
+    refundCredits: amount('refund_credits').notNull().default(sql`0`),
   },
   (t) => [
     uniqueIndex('payment_requests_page_token').on(t.pageToken),

@@ -13,6 +13,7 @@ const prefixes = {
   package: 'pkg',
   paymentRequest: 'preq',
   purchase: 'pur',
+  refund: 'rfd',
   run: 'run',
   service: 'svc',
   transfer: 'xfer',

@@ -11,6 +11,7 @@ const facts = (more: Partial<Facts> = {}): Facts => ({
     isAuthorized: true,
     isCancelled: false,
     settled: [],
+    givenBack: 0n,
     isWaiting: false,
     now: BEFORE,
   },

@@ -2,8 +2,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, request } from 'undici';
 import type { z } from 'zod';
 import { call, createOmiseClient, type OmiseClient, type Trace } from './omise-client.ts';
-import { Account, CapabilityObject, CHARGE_ID, ChargeList, EventList, Refusal, readCharge } from './omise-objects.ts';
-import { type Capability, type Charge, type ChargeOrder, type Outcome, type Rail, UNREADABLE } from './rail.ts';
+import {
+  Account,
+  CapabilityObject,
+  CHARGE_ID,
+  ChargeList,
+  EventList,
+  Refusal,
+  readCharge,
+  readRefund,
+} from './omise-objects.ts';
+import {
+  type Capability,
+  type Charge,
+  type ChargeOrder,
+  type Outcome,
+  type ProviderRefund,
+  type Rail,
+  UNREADABLE,
+} from './rail.ts';
 
 export interface OmiseOptions {
   url: string;
@@ -120,6 +137,18 @@ export function createOmiseRail(options: OmiseOptions): Rail {
         options.deadlineMs,
       );
     },
+    refund: async ({ refundId, chargeId, amount }) => {
+      if (!CHARGE_ID.test(chargeId)) return { outcome: 'rejected', code: 'not_found', message: 'not a charge id' };
+      // Whether it becomes a void is the provider's to decide: not settled yet, and all of it.
+      const order = { amount: Number(amount), metadata: { refund_id: refundId } };
+      return once(
+        'charges.refund',
+        (api) => api.charges.createRefund(chargeId, order),
+        (json) => ownRefund({ refundId, chargeId, amount }, json),
+        options.deadlineMs,
+        { 'Idempotency-Key': refundId },
+      );
+    },
     capability: async () => {
       const account = await reading('account.retrieve', (api) => api.account.retrieve(), reader(Account));
       if (account.outcome !== 'ok') return account;
@@ -158,6 +187,14 @@ const sameCharge = (id: string, json: unknown): Charge | undefined => {
 const ownCharge = (attemptId: string, json: unknown): Charge | undefined => {
   const charge = readCharge(json);
   return charge?.attemptId === attemptId ? charge : undefined;
+};
+
+const ownRefund = (
+  { refundId, chargeId, amount }: { refundId: string; chargeId: string; amount: bigint },
+  json: unknown,
+): ProviderRefund | undefined => {
+  const refund = readRefund(chargeId, json);
+  return refund?.refundId === refundId && refund.amount === amount ? refund : undefined;
 };
 
 const pageOf = (since: Date, offset: number) => ({

@@ -8,6 +8,8 @@ export interface Facts {
   isCancelled: boolean;
   /** Settlements that are in the chain now. */
   settled: { amount: bigint; at: Date; isFinal: boolean }[];
+  /** Given back of what had not completed it, or was in excess. */
+  givenBack: bigint;
   /** A submitted transaction may still be found in the chain. */
   isWaiting: boolean;
   now: Date;
@@ -17,9 +19,19 @@ export interface Facts {
  * Where a payment request stands, from what is known alone: the same facts give the same state, in whatever order they
  * came. A payment counts by the time of its block; what was in time stays in time, however late it is seen or final.
  */
-export function decide({ amount, expiresAt, isAuthorized, isCancelled, settled, isWaiting, now }: Facts): RequestState {
+export function decide({
+  amount,
+  expiresAt,
+  isAuthorized,
+  isCancelled,
+  settled,
+  givenBack,
+  isWaiting,
+  now,
+}: Facts): RequestState {
   const inTime = settled.filter(({ at }) => at <= expiresAt);
-  if (sum(inTime) >= amount) return inTime.every(({ isFinal }) => isFinal) ? 'completed' : 'confirming';
+  const isPaid = sum(inTime) >= amount && sum(settled) - givenBack >= amount;
+  if (isPaid) return inTime.every(({ isFinal }) => isFinal) ? 'completed' : 'confirming';
   if (isCancelled) return 'cancelled';
   if (settled.length > inTime.length) return 'late';
   if (isWaiting) return 'submitted';

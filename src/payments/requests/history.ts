@@ -5,7 +5,7 @@ import { type paymentRequests, requestHistory } from '../tables.ts';
 export type PaymentRequest = typeof paymentRequests.$inferSelect;
 
 /** Who did a step: an account, the chain as we read it, or the clock. */
-export type Actor = 'chain' | 'clock' | `account:${string}`;
+export type Actor = 'refund' | 'chain' | 'clock' | `account:${string}`;
 
 /** Adds a step to a request's audit trail, in the transaction that makes it. */
 export async function note(
