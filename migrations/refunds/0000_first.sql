@@ -70,7 +70,7 @@ create table refunds.sightings (
   purchase_id uuid not null,
   next_look_at timestamptz default now(),
   looks integer default 0 not null,
-  seen_at timestamptz default now() not null
+  told integer not null default 1
 );
 
 alter table refunds.attempts add constraint attempts_refund_id_refunds_id_fk foreign key (refund_id) references refunds.refunds(id);

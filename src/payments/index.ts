@@ -17,7 +17,6 @@ export {
 } from './purchases/refund.ts';
 export { evmRail, omiseRail } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
-export { displayAmount } from './rails/evm/terms.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';
 export {
   claimOfRequest,

@@ -5,7 +5,7 @@ import { subjectOf } from './subjects.ts';
 import { type RefundState, refunds } from './tables.ts';
 
 /** Which states follow which. What is completed, rejected or failed stays so. */
-export const NEXT: Record<RefundState, readonly RefundState[]> = {
+const NEXT: Record<RefundState, readonly RefundState[]> = {
   requested: ['awaiting_approval', 'reserved', 'completed', 'failed'],
   awaiting_approval: ['reserved', 'completed', 'rejected', 'failed'],
   reserved: ['sending', 'completed', 'failed'],

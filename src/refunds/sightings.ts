@@ -39,7 +39,7 @@ export const onChargeTakenBack: Subscriber = async (tx, { subjectId: purchaseId,
     .values({ chargeId, purchaseId })
     .onConflictDoUpdate({
       target: sightings.chargeId,
-      set: { nextLookAt: sql`now()`, looks: 0, seenAt: sql`now()` },
+      set: { nextLookAt: sql`now()`, looks: 0, told: sql`${sightings.told} + 1` },
     });
 };
 
@@ -84,14 +84,14 @@ async function look({ db, rail }: DriveDeps, sighting: Sighting): Promise<void> 
 }
 
 /** Unless something new was seen meanwhile. */
-async function again(tx: Tx, { chargeId, seenAt }: Sighting, nextS: number | null): Promise<void> {
+async function again(tx: Tx, { chargeId, told }: Sighting, nextS: number | null): Promise<void> {
   await tx
     .update(sightings)
     .set({
       looks: sql`${sightings.looks} + 1`,
       nextLookAt: nextS === null ? null : sql`now() + make_interval(secs => ${nextS})`,
     })
-    .where(and(eq(sightings.chargeId, chargeId), eq(sightings.seenAt, seenAt)));
+    .where(and(eq(sightings.chargeId, chargeId), eq(sightings.told, told)));
 }
 
 /** Seconds to the next look; null when everything has its place. */

@@ -81,6 +81,8 @@ export const refunds = refundsSchema.table(
     index('refunds_subject').on(t.subjectId),
     index('refunds_state').on(t.state, t.createdAt, t.id),
     index('refunds_created').on(t.createdAt, t.id),
+    // One run has one return in the ledger, and so one refund that is not over.
+    uniqueIndex('refunds_run').on(t.subjectId).where(sql`subject_type = 'run' and state not in ('rejected', 'failed')`),
     index('refunds_due').on(t.nextStepAt).where(sql`next_step_at is not null`),
   ],
 );
@@ -102,7 +104,11 @@ export const attempts = refundsSchema.table(
     detail: text('detail'),
     startedAt: moment('started_at').notNull().default(sql`now()`),
   },
-  (t) => [primaryKey({ name: 'attempts_pkey', columns: [t.refundId, t.number] })],
+  (t) => [
+    primaryKey({ name: 'attempts_pkey', columns: [t.refundId, t.number] }),
+    // Of one refund no second try while the first may still succeed.
+    uniqueIndex('attempts_open').on(t.refundId).where(sql`outcome = 'open'`),
+  ],
 );
 
 /** Money that went back, by its rail's own reference: the one place that says "once", for our refunds and for others'. */
@@ -149,7 +155,8 @@ export const sightings = refundsSchema.table(
     purchaseId: uuid('purchase_id').notNull(),
     nextLookAt: moment('next_look_at').default(sql`now()`),
     looks: integer('looks').notNull().default(0),
-    seenAt: moment('seen_at').notNull().default(sql`now()`),
+    /** How often it was told: whoever looks sees by it that something new came meanwhile. */
+    told: integer('told').notNull().default(1),
   },
   (t) => [index('sightings_due').on(t.nextLookAt).where(sql`next_look_at is not null`)],
 );

@@ -9,7 +9,15 @@ import { type Caller, callers, codeOf, internalRoutes, publicRoutes, type Row } 
 import { requests } from './matrix-requests.ts';
 import { logInAgain, openWorld, type World } from './world.ts';
 
-const SCOPES = ['read', 'purchases:write', 'payment_requests:write', 'workflows:write', 'runs:write', 'webhooks:write'];
+const SCOPES = [
+  'read',
+  'purchases:write',
+  'payment_requests:write',
+  'refunds:write',
+  'workflows:write',
+  'runs:write',
+  'webhooks:write',
+];
 interface Who {
   token: string | null;
   email: string;

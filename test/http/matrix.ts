@@ -20,6 +20,7 @@ type OpenedBy =
       | 'read'
       | 'purchases:write'
       | 'payment_requests:write'
+      | 'refunds:write'
       | 'workflows:write'
       | 'runs:write'
       | 'webhooks:write'

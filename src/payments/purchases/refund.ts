@@ -94,7 +94,7 @@ export async function settleShare(tx: Tx, id: string, { credits, amount }: Share
   if (!settled) throw new Error('a purchase that vanished');
   const detail = { credits: Number(credits), amount: Number(amount) };
   await note(tx, id, { actor: 'refund', what: amount < 0n ? 'refund_undone' : settled.state, detail });
-  await tellPurchase(tx, settled);
+  if (settled.state !== 'completed') await tellPurchase(tx, settled); // it was completed once, long ago
   return settled;
 }
 
