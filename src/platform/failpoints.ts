@@ -86,8 +86,6 @@ export const FAILPOINTS = [
   'refunds.complete.before_commit',
   'refunds.undo.after_release',
   'refunds.undo.before_commit',
-  'refunds.chain.after_look',
-  'refunds.chain.before_commit',
   'refunds.drive.after_lease',
   'refunds.sighting.after_lease',
   'refunds.sighting.after_check',

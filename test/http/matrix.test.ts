@@ -166,7 +166,7 @@ test('what one listener has the other does not know, whoever asks', async () => 
 
 // REQ E5.4
 test('the lists of one account show nothing of another', async () => {
-  const lists = ['api-keys', 'credits/transfers', 'purchases', 'workflows', 'runs'];
+  const lists = ['api-keys', 'credits/transfers', 'purchases', 'workflows', 'runs', 'refunds'];
   await world.buy(world.owner);
   await world.startRun();
   const stranger = await world.operator.ok('GET', `/v1/admin/accounts?email=${world.other.email}`);
