@@ -38,6 +38,7 @@ test('what is overdue is asked of a live database only, and what must be seen at
     'P12',
     'P13',
     'P17',
+    'R11',
     'W06',
   ]);
   expect(snapshot.filter((id) => !live.includes(id))).toEqual(['L11']);
