@@ -7,7 +7,7 @@ const folder = context === 'platform' ? 'platform/database' : context;
 
 export default defineConfig({
   dialect: 'postgresql',
-  schema: `./src/${folder}/tables.ts`,
+  schema: `./src/${folder}/**/tables.ts`,
   out: `./migrations/${context}`,
   schemaFilter: [context],
 });

@@ -12,6 +12,7 @@ import {
   identityPages,
   identityRoutes,
   openKeyRing,
+  openServiceDid,
   sessionReaper,
 } from './identity/index.ts';
 import {
@@ -110,6 +111,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
 
   const keys = await openKeyRing(db, vault);
   const tokens = createTokens(keys, publicUrl);
+  const serviceDid = await openServiceDid(db, vault, publicUrl);
   const authenticator = createAuthenticator(db);
   const sessions = { tokens, accessTtlS: config.ACCESS_TOKEN_TTL_S, refreshTtlS: config.REFRESH_TOKEN_TTL_S };
   const loginsPerMinute = Math.ceil(config.RATE_AUTH_PER_MIN / 3);
@@ -118,6 +120,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     vault,
     cursors,
     keys,
+    serviceDid,
     authenticator,
     alarm,
     sessions,
@@ -133,7 +136,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const evm = evmRail(config, { log, metrics });
   void evm.confirm();
   const payments: PaymentsDeps = {
-    ...{ db, vault, cursors, rail, capabilities, metrics, alarm, log, publicUrl, livemode },
+    ...{ db, vault, cursors, rail, evm, capabilities, metrics, alarm, log, publicUrl, livemode },
     deadlineMs: config.OMISE_DEADLINE_MS,
     maxPending: config.MAX_PENDING_PURCHASES,
     returnOrigins: [new URL(publicUrl).origin, ...config.RETURN_ORIGINS],
@@ -181,7 +184,8 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   await identityPages(front, identity);
   creditsRoutes(front, { db, balanceOf, cursors });
   paymentsRoutes(front, payments);
-  const requests = { ...payments, evm, wakeChecker: () => crew.wake('request-transactions') };
+  const wakeChecker = () => crew.wake('request-transactions');
+  const requests = { ...payments, serviceDid, wakeChecker };
   requestRoutes(front, requests);
   await requestPages(front, { ...requests, feed });
   await checkoutRoutes(front, { ...payments, feed });
@@ -213,7 +217,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
 
   const workers = [
     ...[keys.worker, sessionReaper(db), challengeReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
-    ...paymentsWorkers({ ...payments, capabilities, evm }),
+    ...paymentsWorkers({ ...payments, wakeChecker }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
     ...refundsWorkers(refunds),
     subscriptionWorker({ db, alarm, log }, subscriptions),

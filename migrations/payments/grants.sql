@@ -2,7 +2,9 @@ grant usage on schema payments to {{app}}, {{auditor}};
 grant select on all tables in schema payments to {{app}}, {{auditor}};
 grant insert, update on payments.packages, payments.purchases, payments.charges, payments.differences, payments.watermarks to {{app}};
 grant insert on payments.claims, payments.history, payments.request_history to {{app}};
-grant insert, update on payments.payment_requests, payments.request_transactions, payments.settlements, payments.completions to {{app}};
+grant insert, update on payments.payment_requests, payments.request_transactions, payments.settlements, payments.completions,
+  payments.chain_cursors to {{app}};
+grant insert, update, delete on payments.package_prices to {{app}};
 grant insert, update, delete on payments.webhook_inbox to {{app}};
 -- The auditor sees purchases and payment requests, not the links that open them.
 revoke select on payments.purchases, payments.payment_requests from {{auditor}};

@@ -5,6 +5,7 @@ import { audit } from '../platform/audit-log.ts';
 import type { WithInstallation } from '../platform/commands.ts';
 import { toWire } from '../platform/ids.ts';
 import { Email, findByEmail, offerReset, register } from './accounts.ts';
+import { rotateServiceKey } from './did/service-did.ts';
 import { isInForce, revokeKey, rotateKeys } from './keys.ts';
 
 /** `operator`, `keys`: what must be possible before anybody can log in. */
@@ -45,7 +46,7 @@ export function identityCommands(program: Command, withInstallation: WithInstall
       });
     });
 
-  const keys = program.command('keys').description('keys that sign access tokens');
+  const keys = program.command('keys').description('keys that sign access tokens and receipts');
 
   keys
     .command('rotate')
@@ -69,6 +70,17 @@ export function identityCommands(program: Command, withInstallation: WithInstall
         await revokeKey(db, kid);
         await audit(db, { actor: 'cli', action: 'identity.key_revoked', subjectId: kid });
         print(`${kid} is revoked`);
+      });
+    });
+
+  keys
+    .command('rotate-did')
+    .description('sign receipts by a new DID from now on; those of the former one verify on')
+    .action(async () => {
+      await withInstallation(async ({ db, vault, print }) => {
+        const did = await rotateServiceKey(db, vault);
+        await audit(db, { actor: 'cli', action: 'identity.service_key_rotated', subjectId: did });
+        print(did);
       });
     });
 }

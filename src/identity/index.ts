@@ -6,9 +6,10 @@ export { Proof, signaturesOf, type VerifierDeps, verifyAnswer } from './did/answ
 export { ChallengeOut, renderChallenge } from './did/challenge-routes.ts';
 export { challengeReaper, consumeChallenge, makeChallenge } from './did/challenges.ts';
 export { parseDid } from './did/did.ts';
-export { accountOf as accountOfHolder } from './did/dids.ts';
+export { accountIdOf, accountOf as accountOfHolder, listDids } from './did/dids.ts';
+export { openServiceDid, type ServiceDid } from './did/service-did.ts';
 export type { Challenge } from './did/signed.ts';
-export { walletBelongsTo } from './did/wallets.ts';
+export { accountsOfWallet, walletBelongsTo } from './did/wallets.ts';
 export { openKeyRing } from './keys.ts';
 export { identityOperatorRoutes } from './operator-routes.ts';
 export { identityPages } from './pages.ts';

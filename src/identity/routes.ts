@@ -3,13 +3,14 @@ import type { Alarm } from '../platform/audit-log.ts';
 import type { Db } from '../platform/database/clients.ts';
 import type { Cursors } from '../platform/http/lists.ts';
 import type { App } from '../platform/http/server.ts';
-import { answers } from '../platform/http/wire.ts';
+import { answers, JsonObject } from '../platform/http/wire.ts';
 import type { Vault } from '../platform/secrets.ts';
 import { accountRoutes } from './account-routes.ts';
 import { apiKeyRoutes } from './api-key-routes.ts';
 import type { Authenticator } from './authenticate.ts';
 import { challengeRoutes } from './did/challenge-routes.ts';
 import { didRoutes } from './did/did-routes.ts';
+import type { ServiceDid } from './did/service-did.ts';
 import { walletRoutes } from './did/wallet-routes.ts';
 import type { KeyRing } from './keys.ts';
 import { sessionRoutes } from './session-routes.ts';
@@ -20,6 +21,7 @@ export interface IdentityDeps {
   vault: Vault;
   cursors: Cursors;
   keys: KeyRing;
+  serviceDid: ServiceDid;
   sessions: SessionPolicy;
   authenticator: Authenticator;
   alarm: Alarm;
@@ -27,6 +29,16 @@ export interface IdentityDeps {
   loginsPerMinute: number;
   publicUrl: string;
 }
+
+const DidDocumentOut = z
+  .object({
+    '@context': z.array(z.string()),
+    id: z.string().describe('did:web of this host'),
+    alsoKnownAs: z.array(z.string()).describe('the did:key that signs, and those that did'),
+    verificationMethod: z.array(JsonObject),
+    assertionMethod: z.array(z.string()),
+  })
+  .meta({ id: 'DidDocument' });
 
 /** Accounts, sessions, API keys, DIDs and wallets. */
 export function identityRoutes(app: App, deps: IdentityDeps): void {
@@ -49,6 +61,22 @@ export function identityRoutes(app: App, deps: IdentityDeps): void {
     async (_request, reply) => {
       reply.header('Cache-Control', 'public, max-age=60');
       return deps.keys.jwks();
+    },
+  );
+
+  app.get(
+    '/.well-known/did.json',
+    {
+      config: { access: 'anyone', rate: 'read' },
+      schema: {
+        tags: ['accounts'],
+        summary: 'The DIDs by which we sign receipts',
+        response: answers({ 200: DidDocumentOut }),
+      },
+    },
+    async (_request, reply) => {
+      reply.header('Cache-Control', 'public, max-age=60');
+      return (await deps.serviceDid.document()) as z.infer<typeof DidDocumentOut>;
     },
   );
 }

@@ -80,6 +80,21 @@ export const signingKeys = identitySchema.table('signing_keys', {
   retiredAt: moment('retired_at'),
 });
 
+/** The keys of our own DID, which sign receipts. All are published for as long as what they signed must verify: for ever. */
+export const serviceKeys = identitySchema.table(
+  'service_keys',
+  {
+    /** did:key of an Ed25519 key. */
+    did: text('did').primaryKey(),
+    /** 32 bytes, sealed with the installation's encryption key. */
+    privateKey: bytea('private_key').notNull(),
+    createdAt: createdAt(),
+    /** From then on it signs no more. */
+    retiredAt: moment('retired_at'),
+  },
+  (_t) => [uniqueIndex('service_keys_signing').on(sql`(true)`).where(sql`retired_at is null`)],
+);
+
 /** One-time links by which an operator lets somebody set a new password. */
 export const passwordResets = identitySchema.table(
   'password_resets',
@@ -147,6 +162,7 @@ export const dids = identitySchema.table(
     uniqueIndex('dids_did').on(t.did),
     uniqueIndex('dids_challenge').on(t.challengeId),
     index('dids_account').on(t.accountId, t.createdAt),
+    index('dids_wallet').on(t.wallet).where(sql`wallet is not null`),
   ],
 );
 
@@ -167,5 +183,9 @@ export const wallets = identitySchema.table(
     siweSignature: text('siwe_signature').notNull(),
     createdAt: createdAt(),
   },
-  (t) => [uniqueIndex('wallets_link').on(t.didId, t.address), uniqueIndex('wallets_challenge').on(t.challengeId)],
+  (t) => [
+    uniqueIndex('wallets_link').on(t.didId, t.address),
+    uniqueIndex('wallets_challenge').on(t.challengeId),
+    index('wallets_address').on(t.address),
+  ],
 );

@@ -12,6 +12,7 @@ const purchases: Walk = {
   columns: [
     'id',
     'account_id',
+    'method',
     'credits',
     'price',
     'currency',
@@ -39,15 +40,31 @@ const requests: Walk = {
   key: [['id', 'uuid']],
   columns: [
     ...['id', 'payer_did', 'payer_account_id', 'chain', 'amount', 'purpose', 'credits', 'terms', 'terms_hash', 'state'],
-    ...['received', 'challenge_id', 'created_at', 'expires_at', 'authorized_at', 'completed_at'],
+    ...['received', 'late', 'challenge_id', 'created_at', 'expires_at', 'authorized_at', 'completed_at'],
+  ],
+};
+const sent: Walk = {
+  name: 'transactions of payment requests',
+  table: 'payments.request_transactions',
+  as: 's',
+  key: [
+    ['request_id', 'uuid'],
+    ['tx_hash', 'text'],
   ],
 };
 const completions: Walk = { name: 'completions', table: 'payments.completions', as: 'o', key: [['id', 'uuid']] };
 const inbox: Walk = { name: 'webhooks', table: 'payments.webhook_inbox', as: 'n', key: [['event_id', 'text']] };
 
-const credited = `(
+/** Credits of a purchase: for its charge, or for the standing completion of the payment request that pays it. */
+const credited = `(case p.method when 'crypto' then (
+  select t.amount from payments.payment_requests r
+    join payments.completions o on o.request_id = r.id and o.reversed_at is null
+    join credits.transfers t on t.account_id = p.account_id and t.ref_type = 'completion' and t.ref_id = o.id and t.kind = 'purchase'
+  where r.purchase_id = p.id)
+else (
   select t.amount from credits.transfers t
-  where t.account_id = p.account_id and t.ref_type = 'purchase' and t.ref_id = p.id and t.kind = 'purchase')`;
+  where t.account_id = p.account_id and t.ref_type = 'purchase' and t.ref_id = p.id and t.kind = 'purchase') end)`;
+const request = (columns: string) => `(select ${columns} from payments.payment_requests r where r.purchase_id = p.id)`;
 const claim = (columns: string) => `(select ${columns} from payments.claims k where k.purchase_id = p.id)`;
 const paidFor = (columns: string) => `(select ${columns} from payments.purchases p where p.id = t.ref_id)`;
 const step = (...names: string[]) => `(
@@ -81,12 +98,15 @@ const ofPurchases: Check[] = [
   },
   {
     id: 'P06',
-    rule: "A completed purchase rests on one claim: its own successful charge, or an operator's decision",
+    rule: "A completed purchase rests on one claim: its own successful charge, or an operator's decision; on chain, on its payment request",
     over: purchases,
-    broken: `${isPaid} and ${claim(`case k.rail
+    broken: `p.method <> 'crypto' and ${isPaid} and ${claim(`case k.rail
       when 'operator' then k.reference = p.id::text and ${step('review_completed')} is not null
       when 'omise' then (select c.purchase_id = p.id and c.state = 'successful' from payments.charges c where c.charge_id = k.reference)
-      else false end`)} is not true`,
+      else false end`)} is not true
+      or p.method = 'crypto' and ${request(`r.credits = p.credits
+        and (r.state = 'completed') = (p.state = 'completed') and (r.state = 'cancelled') = (p.state = 'cancelled')
+        and coalesce(r.payer_account_id = p.account_id, r.state <> 'completed')`)} is not true`,
     money: true,
   },
   {
@@ -123,7 +143,7 @@ const ofPurchases: Check[] = [
     id: 'P13',
     rule: 'No unpaid purchase is open ten minutes past its end with nothing that could still be paid',
     over: purchases,
-    broken: `p.state = 'pending' and p.expires_at < now() - interval '10 minutes' and (
+    broken: `p.method <> 'crypto' and p.state = 'pending' and p.expires_at < now() - interval '10 minutes' and (
       select c.attempt_id from payments.charges c
       where c.purchase_id = p.id and c.state in ('creating', 'pending', 'successful', 'review') limit 1) is null`,
     only: 'live',
@@ -179,7 +199,7 @@ const ofRequests: Check[] = [
     over: requests,
     broken: `r.received <> coalesce(${standing('sum(s.amount)')}, 0)
       or ${standing('count(*)', 'and s.chain <> r.chain')} > 0
-      or r.state = 'completed' and ${standing('sum(s.amount)', 'and s.block_time <= r.expires_at')} >= r.amount is not true`,
+      or r.state = 'completed' and ${standing('sum(s.amount)', "and (r.late = 'accepted' or s.block_time <= r.expires_at)")} >= r.amount is not true`,
     money: true,
   },
   {
@@ -201,6 +221,20 @@ const ofRequests: Check[] = [
       or ${booked('clawback')} is distinct from (
         select r.credits from payments.payment_requests r where r.id = o.request_id and o.reversed_at is not null)`,
     money: true,
+  },
+  {
+    id: 'P25',
+    rule: 'No payment request is open ten minutes past its end',
+    over: requests,
+    broken: `r.state in ('pending', 'authenticated', 'underpaid') and r.expires_at < now() - interval '10 minutes'`,
+    only: 'live',
+  },
+  {
+    id: 'P26',
+    rule: 'No transaction of a payment request that is due was left alone for fifteen minutes',
+    over: sent,
+    broken: `coalesce(s.next_check_at < now() - interval '15 minutes', false)`,
+    only: 'live',
   },
 ];
 

@@ -13,6 +13,7 @@ export const paymentsEvents = {
   'payments.purchase_partially_refunded': 'purchase',
   'payments.purchase_refunded': 'purchase',
   'payments.payment_request_created': 'paymentRequest',
+  'payments.payment_request_authentication_failed': 'paymentRequest',
   'payments.payment_request_authenticated': 'paymentRequest',
   'payments.payment_request_submitted': 'paymentRequest',
   'payments.payment_request_transaction_refused': 'paymentRequest',

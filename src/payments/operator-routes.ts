@@ -6,21 +6,59 @@ import { listOf, PageQuery } from '../platform/http/lists.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { amountIn, answers, idParam, line } from '../platform/http/wire.ts';
+import { PriceOut, renderPrices, setPrices } from './package-prices.ts';
 import { changePackage, createPackage, findPackage, listPackages, PackageOut, renderPackage } from './packages.ts';
 import { purchasesOperatorRoutes } from './purchases/operator-routes.ts';
 import { reconcileOperatorRoutes } from './reconcile/operator-routes.ts';
+import { requestsOperatorRoutes } from './requests/operator-routes.ts';
 import type { PaymentsDeps } from './routes.ts';
 
 const tags = ['operator'];
+
+const PricesOut = z
+  .object({ object: z.literal('package_prices'), prices: z.array(PriceOut) })
+  .meta({ id: 'PackagePrices' });
 
 /** Packages, purchases in question, and the provider's books against ours. */
 export function paymentsOperatorRoutes(app: App, deps: PaymentsDeps & { currency: string }): void {
   packageRoutes(app, deps);
   purchasesOperatorRoutes(app, deps);
+  requestsOperatorRoutes(app, deps);
   reconcileOperatorRoutes(app, deps);
 }
 
-function packageRoutes(app: App, { db, vault, cursors, currency }: PaymentsDeps & { currency: string }): void {
+function packageRoutes(app: App, { db, evm, vault, cursors, currency }: PaymentsDeps & { currency: string }): void {
+  app.put(
+    '/v1/admin/packages/:id/crypto-prices',
+    {
+      config: { access: 'operator', rate: 'money' },
+      schema: {
+        tags,
+        summary:
+          'What a package costs on chain, in each asset that it can be bought with; replaces what was set before',
+        params: idParam('package'),
+        body: z.strictObject({
+          prices: z.array(z.strictObject({ asset: z.string().max(100), amount: z.string().max(78) })).max(50),
+        }),
+        response: answers({ 200: PricesOut }),
+      },
+    },
+    async (request) =>
+      db.transaction(async (tx) => {
+        const { id } = request.params;
+        if (!(await findPackage(tx, id))) throw new Problem('not_found');
+        const prices = await setPrices(tx, evm, id, request.body.prices);
+        await audit(tx, {
+          actor: callerOf(request).accountId,
+          action: 'payments.package_priced',
+          subjectId: id,
+          detail: { prices: request.body.prices },
+          requestId: request.id,
+        });
+        return { object: 'package_prices' as const, prices: renderPrices(evm, prices) };
+      }),
+  );
+
   app.post(
     '/v1/admin/packages',
     {

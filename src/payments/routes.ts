@@ -7,18 +7,23 @@ import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { answers, idIn, idParam } from '../platform/http/wire.ts';
 import { type Capabilities, METHODS } from './capability.ts';
+import { type Price, PriceOut, pricesOf, renderPrices } from './package-prices.ts';
 import { findPackage, listPackages, type Package, PackageOut, renderPackage } from './packages.ts';
 import { sendQr } from './pages/qr.ts';
 import { cancelPurchase } from './purchases/cancel.ts';
 import type { ConvergeDeps } from './purchases/converge.ts';
 import { findPurchase, listPurchases, PurchaseOut, type PurchaseView, renderPurchase } from './purchases/read.ts';
 import { type PurchaseOrder, type StartDeps, startPurchase } from './purchases/start.ts';
+import type { EvmRail } from './rails/evm/evm.ts';
 import type { Rail } from './rails/rail.ts';
+import { buyOnChain } from './requests/buy.ts';
+import { cancelBuying } from './requests/cancel.ts';
 
 export interface PaymentsDeps extends StartDeps, ConvergeDeps {
   db: Db;
   cursors: Cursors;
   rail: Rail;
+  evm: EvmRail;
   capabilities: Capabilities;
   /** A charge was made that may be paid already. */
   wakePoller(): void;
@@ -39,15 +44,29 @@ const Method = z
     ...(['scb', 'kbank', 'bay', 'bbl', 'ktb'] as const).map((bank) =>
       z.strictObject({ type: z.literal(`mobile_banking_${bank}`) }),
     ),
+    z.strictObject({
+      type: z.literal('crypto'),
+      asset: z.string().max(100).describe('CAIP-19; one of `crypto_prices` of the package'),
+      payer: z
+        .string()
+        .min(1)
+        .max(1000)
+        .nullable()
+        .default(null)
+        .describe('a DID of the account; the oldest by default'),
+    }),
   ])
   .meta({ id: 'PaymentMethod' });
 
-const methodOf = (method: z.infer<typeof Method>): PurchaseOrder['method'] =>
+type Crypto = Extract<z.infer<typeof Method>, { type: 'crypto' }>;
+
+const methodOf = (method: Exclude<z.infer<typeof Method>, Crypto>): PurchaseOrder['method'] =>
   method.type === 'truemoney' ? { type: 'truemoney', phoneNumber: method.phone_number } : method;
 
-const OfferedPackageOut = PackageOut.extend({ methods: z.array(z.enum([...METHODS, 'payment_link'])) }).meta({
-  id: 'OfferedPackage',
-});
+const OfferedPackageOut = PackageOut.extend({
+  methods: z.array(z.enum([...METHODS, 'payment_link', 'crypto'])),
+  crypto_prices: z.array(PriceOut).describe('for the method `crypto`'),
+}).meta({ id: 'OfferedPackage' });
 
 /** Packages and purchases. */
 export function paymentsRoutes(app: App, deps: PaymentsDeps): void {
@@ -56,11 +75,18 @@ export function paymentsRoutes(app: App, deps: PaymentsDeps): void {
   purchaseRoutes(app, deps);
 }
 
-function packageRoutes(app: App, { db, cursors, capabilities }: PaymentsDeps): void {
-  const render = (one: Package): z.infer<typeof OfferedPackageOut> => ({
-    ...renderPackage(one),
-    methods: [...capabilities.methodsFor(one), 'payment_link'],
-  });
+function packageRoutes(app: App, { db, evm, cursors, capabilities }: PaymentsDeps): void {
+  const render = (one: Package, prices: Price[]): z.infer<typeof OfferedPackageOut> => {
+    const crypto = renderPrices(
+      evm,
+      prices.filter(({ packageId }) => packageId === one.id),
+    );
+    return {
+      ...renderPackage(one),
+      methods: [...capabilities.methodsFor(one), 'payment_link', ...(crypto.length > 0 ? (['crypto'] as const) : [])],
+      crypto_prices: crypto,
+    };
+  };
 
   app.get(
     '/v1/packages',
@@ -76,7 +102,12 @@ function packageRoutes(app: App, { db, cursors, capabilities }: PaymentsDeps): v
     async (request) => {
       const after = cursors.read('packages', 'everybody', request.query);
       const rows = await listPackages(db, true, after, request.query.limit + 1);
-      return cursors.page('packages', 'everybody', request.query, rows, (one) => one.id, render);
+      const prices = await pricesOf(
+        db,
+        rows.map(({ id }) => id),
+      );
+      const renderOne = (one: Package) => render(one, prices);
+      return cursors.page('packages', 'everybody', request.query, rows, (one) => one.id, renderOne);
     },
   );
 
@@ -94,7 +125,7 @@ function packageRoutes(app: App, { db, cursors, capabilities }: PaymentsDeps): v
     async (request) => {
       const one = await findPackage(db, request.params.id);
       if (!one?.active) throw new Problem('not_found');
-      return render(one);
+      return render(one, await pricesOf(db, [one.id]));
     },
   );
 }
@@ -108,7 +139,7 @@ function startRoute(app: App, deps: PaymentsDeps): void {
         tags: ['purchases'],
         summary: 'Buy a package',
         description:
-          'Cards are named by a token that the browser made; a card number is refused. `payment_link` gives a page on which anybody with the link can pay.',
+          'Cards are named by a token that the browser made; a card number is refused. `payment_link` gives a page on which anybody with the link can pay; `crypto` gives a payment request, to be agreed to and paid on chain.',
         body: z.strictObject({
           package_id: idIn('package'),
           method: Method,
@@ -121,8 +152,11 @@ function startRoute(app: App, deps: PaymentsDeps): void {
       const keyed = keyOf(request);
       if (!keyed) throw new Problem('idempotency_key_required');
       const { package_id: packageId, method, return_uri: returnUri } = request.body;
-      const order = { accountId: keyed.accountId, packageId, method: methodOf(method), returnUri };
-      const { purchaseId, replayed } = await startPurchase(deps, keyed, order);
+      const order = { accountId: keyed.accountId, packageId, returnUri };
+      const { purchaseId, replayed } =
+        method.type === 'crypto'
+          ? await buyOnChain(deps, keyed, { ...order, asset: method.asset, payer: method.payer })
+          : await startPurchase(deps, keyed, { ...order, method: methodOf(method) });
       deps.wakePoller();
       const view = await findPurchase(deps.db, keyed.accountId, purchaseId);
       if (!view) throw new Error('a purchase that vanished');
@@ -203,7 +237,8 @@ function purchaseRoutes(app: App, deps: PaymentsDeps): void {
     async (request) => {
       const { accountId } = callerOf(request);
       const { purchase } = await own(accountId, request.params.id);
-      await cancelPurchase(deps, purchase);
+      if (purchase.method === 'crypto') await db.transaction((tx) => cancelBuying(tx, purchase.id, accountId));
+      else await cancelPurchase(deps, purchase);
       return render(await own(accountId, request.params.id));
     },
   );

@@ -5,10 +5,13 @@ import { attemptPoller, purchaseExpirer } from './reconcile/poll.ts';
 import { reconciler } from './reconcile/report.ts';
 import { eventSweeper } from './reconcile/sweep.ts';
 import { type RequestWorkDeps, requestExpirer, transactionChecker } from './requests/check.ts';
+import { chainWatcher } from './requests/watch.ts';
 import { inboxReaper, inboxWorker } from './webhooks/inbox.ts';
 
 /** Everything that brings payments home without being asked. */
-export const paymentsWorkers = (deps: ConvergeDeps & RequestWorkDeps & { capabilities: Capabilities }): Worker[] => [
+export const paymentsWorkers = (
+  deps: ConvergeDeps & RequestWorkDeps & { capabilities: Capabilities; wakeChecker(): void },
+): Worker[] => [
   inboxWorker(deps),
   attemptPoller(deps),
   purchaseExpirer(deps),
@@ -17,5 +20,6 @@ export const paymentsWorkers = (deps: ConvergeDeps & RequestWorkDeps & { capabil
   inboxReaper(deps.db),
   transactionChecker(deps),
   requestExpirer(deps),
+  chainWatcher(deps),
   deps.capabilities.worker,
 ];

@@ -13,6 +13,7 @@ const prefixes = {
   package: 'pkg',
   paymentRequest: 'preq',
   purchase: 'pur',
+  receipt: 'rcpt',
   refund: 'rfd',
   run: 'run',
   service: 'svc',

@@ -9,6 +9,7 @@ import type { Order, Part, Quote, Subject } from './subjects.ts';
 async function quote(tx: Tx, { accountId, subject, amount: wanted, target }: Order): Promise<Quote> {
   const { purchase, chargeId, left } = await lockPaidPurchase(tx, subject.id, accountId);
   if (subject.part === 'excess') throw nothingLeft('A purchase has no excess.');
+  if (purchase.method === 'crypto') throw nothingLeft('It was paid on chain: ask for its payment request.');
   if (target === 'credits') throw wrongTarget('The credits of a purchase are on the account already.');
   const available = await availableOf(tx, accountId);
   const refundable = left.credits < available ? left.credits : available;

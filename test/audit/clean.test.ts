@@ -38,6 +38,8 @@ test('what is overdue is asked of a live database only, and what must be seen at
     'P12',
     'P13',
     'P17',
+    'P25',
+    'P26',
     'R11',
     'W06',
   ]);

@@ -8,12 +8,21 @@ import { auditSealer } from '../../src/platform/audit-log.ts';
 import { openDatabase, type Sql } from '../../src/platform/database/clients.ts';
 import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
-import { type Chain, payDollars, startChain } from '../harness/chain.ts';
+import { type Chain, dollarsOf, payDollars, startChain } from '../harness/chain.ts';
 import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { cloneDatabase } from '../harness/database.ts';
 import { keyHolder, link, linkWallet, signIn, walletHolder } from '../harness/dids.ts';
 import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
-import { agree, askFor, newPayer, requestStageOn, standing, submit, TEN } from '../payments/request-stage.ts';
+import {
+  agree,
+  askFor,
+  newPayer,
+  type Payer,
+  requestStageOn,
+  standing,
+  submit,
+  TEN,
+} from '../payments/request-stage.ts';
 import { type Shop, shopOf } from '../payments/shop.ts';
 import { type Receiver, startReceiver, status } from '../webhooks-out/receiver.ts';
 import { accepted, ended, offer, workflowOf } from '../workflows/stage.ts';
@@ -226,7 +235,10 @@ async function identify({ farebox }: Shop, customer: Client): Promise<void> {
   await linkWallet(customer, linked, wallet);
 }
 
-/** A payment request that is paid, one whose payment was taken back with its block, and an invoice that nobody has seen. */
+/**
+ * A payment request that is paid, one whose payment was taken back with its block, and an invoice that nobody has seen; a
+ * package that was bought on chain, and one that was not paid.
+ */
 async function payOnChain({ farebox, operator, sql }: Shop, chain: Chain): Promise<void> {
   const stage = await requestStageOn(chain, farebox, operator, sql);
   const pay = async (amount = TEN) => {
@@ -248,7 +260,23 @@ async function payOnChain({ farebox, operator, sql }: Shop, chain: Chain): Promi
   const proof = { challenge_id: asked.challenge_id, answer: await payer.prove(asked) };
   const subject = { type: 'payment_request', id: request.id };
   await client.ok('POST', '/v1/refunds', { body: { subject, proof, reason: 'too much' } });
+  await buyOnChain(stage, payer);
   await askFor(stage, walletHolder(), { purpose: { type: 'invoice', reference: 'INV-1' } });
+}
+
+async function buyOnChain(stage: Parameters<typeof askFor>[0], payer: Payer): Promise<void> {
+  const { operator, chain } = stage;
+  const pack = await operator.ok('POST', '/v1/admin/packages', {
+    body: { name: 'On chain', credits: 70, price: 7_000 },
+  });
+  const prices = [{ asset: dollarsOf(chain), amount: '700' }];
+  await operator.ok('PUT', `/v1/admin/packages/${pack.id}/crypto-prices`, { body: { prices } });
+  const body = { package_id: pack.id, method: { type: 'crypto', asset: dollarsOf(chain) } };
+  const { payment_request_id: id } = await payer.client.ok('POST', '/v1/purchases', { body });
+  await agree(stage, payer, { id });
+  await submit(payer, { id }, await payDollars(payer.wallet, chain, 700n));
+  await standing(stage, payer.client, { id }, 'completed');
+  await payer.client.ok('POST', '/v1/purchases', { body });
 }
 
 /** An endpoint that takes everything but that a run was dispatched. */

@@ -38,14 +38,34 @@ export const requestCorruptions: Corruption[] = findAnvil()
         ['P10'],
       ],
       [
+        'a request that nobody ended',
+        "update payments.payment_requests set expires_at = now() - interval '11 minutes' where state = 'pending'",
+        ['P25'],
+      ],
+      [
+        'a transaction that nobody looks at any more',
+        "update payments.request_transactions set next_check_at = now() - interval '16 minutes'",
+        ['P26'],
+      ],
+      [
+        'a purchase on chain that was completed by hand',
+        `update payments.purchases set state = 'completed', completed_at = now() where method = 'crypto' and state = 'pending'`,
+        ['P01', 'P06', 'P18', 'P19'],
+      ],
+      [
+        'a purchase on chain whose request stands elsewhere',
+        `update payments.purchases set state = 'cancelled', completed_at = null where method = 'crypto' and state = 'completed'`,
+        ['P02', 'P06', 'P18'],
+      ],
+      [
         'a completion whose credits never came',
         "update credits.transfers set ref_id = gen_random_uuid() where ref_type = 'completion' and kind = 'purchase'",
-        ['L09', 'P03', 'P09'],
+        ['L09', 'P01', 'P03', 'P09'],
       ],
       [
         'a completion that was undone, and whose credits have stayed',
         'update payments.completions set reversed_at = now() where reversed_at is null',
-        ['P07', 'P09'],
+        ['P01', 'P07', 'P09'],
       ],
       [
         'a completion of more credits than were given',

@@ -7,6 +7,7 @@ import { paymentScenarios } from './payment-scenarios.ts';
 import { platformScenarios } from './platform-scenarios.ts';
 import { purchaseScenarios } from './purchase-scenarios.ts';
 import { refundScenarios } from './refund-scenarios.ts';
+import { requestScenarios, requestScenariosHere } from './request-scenarios.ts';
 import { runScenarios } from './run-scenarios.ts';
 import { webhookScenarios } from './webhook-scenarios.ts';
 
@@ -14,7 +15,7 @@ const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 
 /** Two halves of about the same length, each with a stage of its own, side by side. */
 export const halves = {
-  'what is bought': [...purchaseScenarios, ...paymentScenarios, ...refundScenarios],
+  'what is bought': [...purchaseScenarios, ...paymentScenarios, ...refundScenarios, ...requestScenariosHere],
   'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios, ...webhookScenarios],
 };
 
@@ -31,6 +32,7 @@ export const nameOf = ({ scenario, point, kind, replicas }: CellPlan): string =>
 
 /** No name without a story that comes past it. */
 export function expectEveryPoint(): void {
-  const reached = new Set(Object.values(halves).flatMap((some) => some.flatMap(({ points }) => [...points])));
+  const all = [...Object.values(halves).flat(), ...requestScenarios];
+  const reached = new Set(all.flatMap(({ points }) => [...points]));
   expect(FAILPOINTS.filter((name) => !reached.has(name))).toEqual([]);
 }

@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type postgres from 'postgres';
+import { findAnvil } from '../../sandbox/chain/anvil.ts';
+import { startChain } from '../../sandbox/chain/chain.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
 import type { OmiseControl } from '../../sandbox/omise/control/control.ts';
 import { type Balancer, startBalancer } from '../harness/balancer.ts';
@@ -9,6 +11,7 @@ import { type Client, type Json, newCustomer, newOperator } from '../harness/cli
 import { cloneDatabase } from '../harness/database.ts';
 import { type FailingChild, failingChild } from '../harness/failing-child.ts';
 import { startProvider, type TestFarebox } from '../harness/farebox.ts';
+import { type RequestStage, requestStageOn } from '../payments/request-stage.ts';
 import { CREDITS, type Shop, shopOf } from '../payments/shop.ts';
 import { type Receiver, startReceiver } from '../webhooks-out/receiver.ts';
 import { grant, offer } from '../workflows/stage.ts';
@@ -23,6 +26,8 @@ export interface CrashStage {
   omise: OmiseControl;
   executor: Executor;
   receiver: Receiver;
+  /** A chain, and a merchant who asks to be paid on it; there where npm has an anvil. */
+  requests(): Promise<Omit<RequestStage, 'close'>>;
   operator: Client;
   shop: Shop;
   sql: postgres.Sql;
@@ -44,10 +49,12 @@ export async function openCrashStage(): Promise<CrashStage> {
   const folder = await mkdtemp(join(tmpdir(), 'farebox-crash-'));
   const [database, omise, executor] = [await cloneDatabase(), await startProvider(), await startExecutor()];
   const receiver = await startReceiver();
+  const chain = findAnvil() ? await startChain() : undefined;
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
     ...{ ...settings, PUBLIC_URL: front.url },
     ...{ EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target },
+    ...(chain ? { EVM_CHAINS: JSON.stringify([chain.setting]) } : {}),
   };
   const start = () => failingChild({ database, omise, env });
   const replicas: CrashStage['replicas'] = await Promise.all([start(), start()]);
@@ -58,11 +65,17 @@ export async function openCrashStage(): Promise<CrashStage> {
   const farebox = { ...one, url: front.url, internalUrl: inner.url };
   const operator = await newOperator(farebox);
   const shop = await shopOf(farebox);
+  let requests: ReturnType<CrashStage['requests']> | undefined;
   const services = new Map<string, Promise<Json>>();
   return {
     ...{ farebox, front, inner, replicas, executor, receiver, operator, shop, folder },
     omise: omise.control,
     sql: shop.sql,
+    requests: () => {
+      if (!chain) throw new Error('there is no chain here');
+      requests ??= requestStageOn(chain, farebox, operator, shop.sql);
+      return requests;
+    },
     customer: async (credits = 100) => {
       const customer = await newCustomer(farebox);
       if (credits > 0) await grant(operator, customer, credits);
@@ -76,6 +89,7 @@ export async function openCrashStage(): Promise<CrashStage> {
     close: async () => {
       await Promise.all(replicas.map((child) => child.close()));
       await shop.stop();
+      await chain?.stop();
       await Promise.all([executor.close(), receiver.close(), omise.close(), front.close(), inner.close()]);
       await database.drop();
       await rm(folder, { recursive: true });

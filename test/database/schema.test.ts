@@ -4,12 +4,14 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as credits from '../../src/credits/tables.ts';
 import * as identity from '../../src/identity/tables.ts';
-import * as payments from '../../src/payments/tables.ts';
+import * as requests from '../../src/payments/requests/tables.ts';
+import * as purchases from '../../src/payments/tables.ts';
 import * as platform from '../../src/platform/database/tables.ts';
 import * as refunds from '../../src/refunds/tables.ts';
 import * as workflows from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
+const payments = { ...purchases, ...requests };
 const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
   Object.values(exported)

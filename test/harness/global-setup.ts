@@ -48,6 +48,6 @@ async function start(project: TestProject) {
     if (stopped) return;
     stopped = true;
     await server.stop('immediate');
-    await rm(home, { recursive: true, force: true });
+    await rm(home, { recursive: true, force: true, maxRetries: 5 }); // a process on its way out may yet write what it compiled
   };
 }

@@ -33,16 +33,31 @@ export async function faultsAtRest(superuserUrl: string): Promise<string[]> {
 const CHECKS: Record<string, string> = {
   'a completed purchase is credited once, with its credits, to its account': `
     select p.id from payments.purchases p
-      left join credits.transfers t on t.kind = 'purchase' and t.ref_type = 'purchase' and t.ref_id = p.id
+      left join payments.payment_requests q on q.purchase_id = p.id
+      left join payments.completions o on o.request_id = q.id and o.reversed_at is null
+      left join credits.transfers t on t.kind = 'purchase' and (
+        t.ref_type = 'purchase' and t.ref_id = p.id or t.ref_type = 'completion' and t.ref_id = o.id)
     group by p.id, p.account_id, p.credits, p.state
     having count(t.id) <> (p.state in ('completed', 'partially_refunded', 'refunded'))::int
       or bool_or(t.amount <> p.credits or t.account_id <> p.account_id)`,
   'a completed purchase has its claim, and no other has one': `
     select p.id from payments.purchases p left join payments.claims c on c.purchase_id = p.id
-    where (p.state in ('completed', 'partially_refunded', 'refunded')) <> (c.purchase_id is not null)`,
-  'no credit without its purchase': `
-    select t.id from credits.transfers t left join payments.purchases p on p.id = t.ref_id
-    where t.kind = 'purchase' and t.ref_type = 'purchase' and p.id is null`,
+    where (p.state in ('completed', 'partially_refunded', 'refunded') and p.method <> 'crypto') <> (c.purchase_id is not null)`,
+  'no credit without its purchase, or without a completed payment request': `
+    select t.id from credits.transfers t
+      left join payments.purchases p on p.id = t.ref_id and t.ref_type = 'purchase'
+      left join payments.completions o on o.id = t.ref_id and t.ref_type = 'completion'
+    where t.kind = 'purchase' and p.id is null and o.id is null`,
+  'a payment request is complete as long as its transfers lie in the chain, and credited once for each completion': `
+    select q.id from payments.payment_requests q
+      left join payments.completions o on o.request_id = q.id and o.reversed_at is null
+      left join credits.transfers t on t.ref_type = 'completion' and t.ref_id = o.id and t.kind = 'purchase'
+        and t.account_id = q.payer_account_id and t.amount = q.credits
+    group by q.id, q.state, q.purpose, q.amount
+    having count(o.id) <> (q.state = 'completed')::int
+      or count(t.id) <> (q.state = 'completed' and q.purpose = 'credits')::int
+      or q.state = 'completed' and q.amount > (
+        select coalesce(sum(s.amount), 0) from payments.settlements s where s.request_id = q.id and s.gone_at is null)`,
   'a run is paid once, by its owner': `
     select r.id from workflows.runs r
       left join credits.transfers t on t.kind = 'spend' and t.ref_type = 'run' and t.ref_id = r.id

@@ -68,10 +68,10 @@ const newRequest = async (world: World): Promise<Json> => {
   return merchant.ok('POST', '/v1/payment-requests', { body: askedOfOwner(world) });
 };
 /** With the owner's answer to a challenge about it. */
-const answered = async (world: World) => {
+const answered = async (world: World, purpose = 'payment') => {
   const request = await newRequest(world);
   const path = `/v1/payment-requests/${request.id}`;
-  const asked = await world.owner.ok('POST', `${path}/challenges`);
+  const asked = await world.owner.ok('POST', `${path}/challenges`, { body: { purpose } });
   return { path, body: { challenge_id: asked.challenge_id, proof: await walletOwner.prove(asked) } };
 };
 const agreed = async (world: World): Promise<string> => {
@@ -186,6 +186,11 @@ export const requests: Record<string, Ask> = {
     const { path, body } = await answered(world);
     return at(`${path}/authorizations`, body);
   },
+  'POST /v1/payment-requests/:id/status': async (world) => {
+    const { path, body } = await answered(world, 'status');
+    return at(`${path}/status`, body);
+  },
+  'GET /v1/payment-requests/:id/receipt': async (world) => at(`${await agreed(world)}/receipt`),
   'POST /v1/payment-requests/:id/transactions': async (world) =>
     at(`${await agreed(world)}/transactions`, { tx_hash: `0x${randomUUID().replaceAll('-', '').repeat(2)}` }),
   'GET /pay/:token': async (world) => at(new URL((await newRequest(world)).page_url).pathname),
@@ -266,6 +271,7 @@ export const requests: Record<string, Ask> = {
   ...Object.fromEntries(
     [
       '/.well-known/jwks.json',
+      '/.well-known/did.json',
       '/openapi.json',
       '/docs/errors',
       '/docs',
@@ -298,6 +304,10 @@ export const requests: Record<string, Ask> = {
   'GET /v1/admin/packages': () => at(admin('packages')),
   'GET /v1/admin/packages/:id': ({ pack }) => at(admin(`packages/${pack.id}`)),
   'PATCH /v1/admin/packages/:id': ({ pack }) => at(admin(`packages/${pack.id}`), { description: 'more of it' }),
+  'PUT /v1/admin/packages/:id/crypto-prices': ({ pack, coin }) =>
+    at(admin(`packages/${pack.id}/crypto-prices`), { prices: [{ asset: coin, amount: '1' }] }),
+  'GET /v1/admin/payment-requests': () => at(admin('payment-requests')),
+  'GET /v1/admin/payment-requests/:id': async (world) => at(admin(`payment-requests/${(await newRequest(world)).id}`)),
   'GET /v1/admin/purchases': () => at(admin('purchases')),
   'GET /v1/admin/purchases/:id': async (world) => at(admin(`purchases/${(await world.buy(world.owner)).id}`)),
   'POST /v1/admin/purchases/:id/converge': async (world) =>

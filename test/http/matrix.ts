@@ -66,6 +66,8 @@ export const publicRoutes: Row[] = [
   ['POST',   '/v1/payment-requests/:id/cancel',             'payment_requests:write', 401, 401, 403, 404, 200, 404],
   ['POST',   '/v1/payment-requests/:id/challenges',         'anyone',          201, 201, 201, 201, 201, 201],
   ['POST',   '/v1/payment-requests/:id/authorizations',     'anyone',          200, 200, 200, 200, 200, 200],
+  ['POST',   '/v1/payment-requests/:id/status',             'anyone',          200, 200, 200, 200, 200, 200],
+  ['GET',    '/v1/payment-requests/:id/receipt',            'read',            401, 401, 403, 404, 409, 409], // it is not paid
   ['POST',   '/v1/payment-requests/:id/transactions',       'purchases:write', 401, 401, 403, 404, 403, 202],
   ['POST',   '/v1/refunds',                                 'refunds:write',   401, 401, 403, 404, 404, 201],
   ['GET',    '/v1/refunds',                                 'read',            401, 401, 403, 200, 200, 200],
@@ -113,6 +115,7 @@ export const publicRoutes: Row[] = [
   ['GET',    '/checkout/:token/return',                     'anyone',          303, 303, 303, 303, 303, 303],
   // For everybody.
   ['GET',    '/.well-known/jwks.json',                      'anyone',          200, 200, 200, 200, 200, 200],
+  ['GET',    '/.well-known/did.json',                       'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/openapi.json',                               'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/docs/errors',                                'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/docs',                                       'anyone',          301, 301, 301, 301, 301, 301],
@@ -134,6 +137,9 @@ export const internalRoutes: Row[] = [
   ['GET',    '/v1/admin/packages',                          'operator',        401, 401, 403, 403, 200, 200],
   ['GET',    '/v1/admin/packages/:id',                      'operator',        401, 401, 403, 403, 200, 200],
   ['PATCH',  '/v1/admin/packages/:id',                      'operator',        401, 401, 403, 403, 200, 200],
+  ['PUT',    '/v1/admin/packages/:id/crypto-prices',        'operator',        401, 401, 403, 403, 200, 200],
+  ['GET',    '/v1/admin/payment-requests',                  'operator',        401, 401, 403, 403, 200, 200],
+  ['GET',    '/v1/admin/payment-requests/:id',              'operator',        401, 401, 403, 403, 200, 200],
   ['GET',    '/v1/admin/purchases',                         'operator',        401, 401, 403, 403, 200, 200],
   ['GET',    '/v1/admin/purchases/:id',                     'operator',        401, 401, 403, 403, 200, 200],
   ['POST',   '/v1/admin/purchases/:id/converge',            'operator',        401, 401, 403, 403, 200, 200],

@@ -108,7 +108,8 @@ test('bodies are closed: no operation takes a field that it does not name', () =
   for (const side of ['public', 'internal'] as const) {
     for (const [path, method, operation] of operations(documents[side])) {
       const schema = operation.requestBody?.content['application/json'].schema;
-      for (const one of schema?.oneOf ?? schema?.anyOf ?? [schema ?? { additionalProperties: false }])
+      const forms = schema?.oneOf ?? schema?.anyOf ?? [schema ?? { additionalProperties: false }];
+      for (const one of forms.filter(({ type }: Json) => type !== 'null')) // none at all takes nothing, too
         expect(one.additionalProperties, `${method} ${path}`).toBe(false);
     }
   }

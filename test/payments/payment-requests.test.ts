@@ -198,7 +198,10 @@ describeOnChain('payment requests', () => {
     );
     const stranger = await newCustomer(stage.farebox);
     expect((await stranger.get(`/v1/payment-requests/${request.id}`)).status).toBe(404);
-    expect((await payer.client.get(`/v1/payment-requests/${request.id}`)).status, 'before agreeing').toBe(404);
+    expect((await payer.client.get(`/v1/payment-requests/${request.id}`)).status, 'before agreeing').toBe(200);
+    expect((await payer.client.ok('GET', '/v1/payment-requests?as=payer')).data.map((one: Json) => one.id)).toContain(
+      request.id,
+    );
   });
 
   test('the wrong signature costs a try and leaves the request open; another DID cannot agree', async () => {

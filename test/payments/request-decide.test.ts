@@ -10,6 +10,7 @@ const facts = (more: Partial<Facts> = {}): Facts => ({
     expiresAt: END,
     isAuthorized: true,
     isCancelled: false,
+    takesLate: false,
     settled: [],
     givenBack: 0n,
     isWaiting: false,

@@ -149,8 +149,9 @@ export async function handsOf(farebox: TestFarebox): Promise<Hands> {
   const deps = { db: database.db, rail, metrics, log, alarm: createAlarm(database.db, log, metrics) };
   const expected = { livemode: false, currency: 'THB', apiVersion: '2019-05-29', webhookUrl: '' };
   const evm = evmRail(config, { log, metrics });
+  const capabilities = watchCapabilities(rail, expected, log);
   const workers = [
-    ...paymentsWorkers({ ...deps, evm, capabilities: watchCapabilities(rail, expected, log) }),
+    ...paymentsWorkers({ ...deps, evm, capabilities, wakeChecker: () => {} }),
     ...refundsWorkers({ ...deps, evm, limits: limitsOf(config), deadlineMs: config.OMISE_DEADLINE_MS }),
     subscriptionWorker(deps, { 'payments.charge_taken_back': { 'refunds.sightings': onChargeTakenBack } }),
   ];

@@ -61,6 +61,12 @@ export async function linkDid(
   return insertDid(tx, accountId, challenge);
 }
 
+/** The account that a DID opens, in its canonical spelling. */
+export async function accountIdOf(on: Db | Tx, did: string): Promise<string | undefined> {
+  const [row] = await on.select({ accountId: dids.accountId }).from(dids).where(eq(dids.did, did));
+  return row?.accountId;
+}
+
 /** At most twenty, the oldest first. */
 export const listDids = (on: Db | Tx, accountId: string): Promise<LinkedDid[]> =>
   on.select().from(dids).where(eq(dids.accountId, accountId)).orderBy(asc(dids.createdAt), asc(dids.id));

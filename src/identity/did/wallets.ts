@@ -1,10 +1,11 @@
-import { and, asc, eq, inArray, isNotNull } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNotNull, or } from 'drizzle-orm';
 import type { Db, Tx } from '../../platform/database/clients.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import { newId } from '../../platform/ids.ts';
 import { lockAccount } from '../sessions.ts';
 import { dids, wallets } from '../tables.ts';
 import { parseDid } from './did.ts';
+import { accountIdOf } from './dids.ts';
 import type { Challenge } from './signed.ts';
 
 /** Which wallets belong to an account: those that its keys are (derived), and those that were linked to its DIDs. */
@@ -92,12 +93,17 @@ export async function walletBelongsTo(
 ): Promise<boolean> {
   const wanted = address.toLowerCase();
   if ('did' in holder && parseDid(holder.did).wallet === wanted) return true;
-  const accountId = 'did' in holder ? await accountIdOf(tx, holder.did) : holder.accountId;
-  return accountId !== undefined && (await listWallets(tx, accountId)).some((one) => one.address === wanted);
+  const accountId = 'did' in holder ? await accountIdOf(tx, parseDid(holder.did).did) : holder.accountId;
+  return accountId !== undefined && (await accountsOfWallet(tx, wanted)).includes(accountId);
 }
 
-async function accountIdOf(tx: Tx, text: string): Promise<string | undefined> {
-  const { did } = parseDid(text);
-  const [row] = await tx.select({ accountId: dids.accountId }).from(dids).where(eq(dids.did, did));
-  return row?.accountId;
+/** Every account that `walletBelongsTo` says yes for. */
+export async function accountsOfWallet(on: Db | Tx, address: string): Promise<string[]> {
+  const wanted = address.toLowerCase();
+  const linked = on.select({ id: wallets.didId }).from(wallets).where(eq(wallets.address, wanted));
+  const rows = await on
+    .selectDistinct({ accountId: dids.accountId })
+    .from(dids)
+    .where(or(eq(dids.wallet, wanted), inArray(dids.id, linked)));
+  return rows.map(({ accountId }) => accountId);
 }

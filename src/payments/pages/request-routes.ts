@@ -9,7 +9,7 @@ import type { App } from '../../platform/http/server.ts';
 import { STREAM_TIMEOUT_MS, streamEvents, unnamed } from '../../platform/http/stream.ts';
 import { answers } from '../../platform/http/wire.ts';
 import { findRequestByToken, paymentUriOf, type RequestView } from '../requests/read.ts';
-import type { RequestDeps } from '../requests/routes.ts';
+import type { RequestDeps } from '../requests/read-routes.ts';
 import { liveScript } from './live-script.ts';
 import { requestPage } from './payment-request.ts';
 

@@ -55,7 +55,11 @@ export async function checkoutRoutes(app: App, deps: PaymentsDeps & { feed: Feed
     inner.get(
       '/checkout/:token',
       { config: { access: 'anyone', rate: 'read' }, schema: { ...HIDDEN, params, response: ANY } },
-      async (request, reply) => show(reply, await find(request.params.token)),
+      async (request, reply) => {
+        const view = await find(request.params.token);
+        if (view.requestId === null) return show(reply, view);
+        return reply.code(303).header('Location', `/pay/${request.params.token}`).send(null);
+      },
     );
 
     inner.get(

@@ -170,7 +170,7 @@ export function purchasesOperatorRoutes(app: App, deps: PaymentsDeps): void {
           detail: request.body,
           requestId: request.id,
         });
-        return { status: 200, body: render({ purchase, attempt: null }) };
+        return { status: 200, body: render({ purchase, attempt: null, requestId: null }) };
       }),
   );
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Db } from '../../platform/database/clients.ts';
 import { amount, amountOut, head, headOut, idOut, timeOrNull, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
+import { paymentRequests } from '../requests/tables.ts';
 import { charges, purchases } from '../tables.ts';
 import type { Attempt } from './apply.ts';
 import type { Purchase } from './history.ts';
@@ -26,6 +27,9 @@ export const PurchaseOut = z
     status_url: z.string().describe('page that shows the payment and takes it; whoever has the link can pay'),
     expires_at: timeOut,
     completed_at: timeOut.nullable(),
+    payment_request_id: idOut('paymentRequest')
+      .nullable()
+      .describe('method `crypto`: what the payer agrees to and pays'),
     livemode: z.boolean(),
   })
   .meta({ id: 'Purchase' });
@@ -34,10 +38,15 @@ export const PurchaseOut = z
 export interface PurchaseView {
   purchase: Purchase;
   attempt: Attempt | null;
+  /** Of a purchase that is paid on chain. */
+  requestId: string | null;
 }
 
-export function renderPurchase({ purchase, attempt }: PurchaseView, publicUrl: string): z.infer<typeof PurchaseOut> {
-  const statusUrl = `${publicUrl}/checkout/${purchase.pageToken}`;
+export function renderPurchase(
+  { purchase, attempt, requestId }: PurchaseView,
+  publicUrl: string,
+): z.infer<typeof PurchaseOut> {
+  const statusUrl = `${publicUrl}/${requestId === null ? 'checkout' : 'pay'}/${purchase.pageToken}`;
   const payable = purchase.state === 'pending' && attempt?.state === 'pending' ? attempt : null;
   return {
     ...head('purchase', purchase),
@@ -55,6 +64,7 @@ export function renderPurchase({ purchase, attempt }: PurchaseView, publicUrl: s
     status_url: statusUrl,
     expires_at: (attempt?.expiresAt ?? purchase.expiresAt).toISOString(),
     completed_at: timeOrNull(purchase.completedAt),
+    payment_request_id: requestId === null ? null : toWire('paymentRequest', requestId),
     livemode: purchase.livemode,
   };
 }
@@ -117,8 +127,17 @@ async function withAttempts(db: Db, rows: Purchase[]): Promise<PurchaseView[]> {
       ),
     )
     .orderBy(charges.purchaseId, sql`${charges.state} in ('abandoned', 'failed', 'expired')`, desc(charges.createdAt));
+  const requests = await requestsOf(db, rows);
   return rows.map((purchase) => ({
     purchase,
     attempt: attempts.find((one) => one.purchaseId === purchase.id) ?? null,
+    requestId: requests.find((one) => one.purchaseId === purchase.id)?.id ?? null,
   }));
+}
+
+function requestsOf(db: Db, rows: Purchase[]) {
+  const ids = rows.filter(({ method }) => method === 'crypto').map(({ id }) => id);
+  if (ids.length === 0) return [];
+  const { id, purchaseId } = paymentRequests;
+  return db.select({ id, purchaseId }).from(paymentRequests).where(inArray(purchaseId, ids));
 }

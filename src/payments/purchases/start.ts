@@ -6,7 +6,7 @@ import { invalidField, Problem, retryLater } from '../../platform/http/problem.t
 import { newId } from '../../platform/ids.ts';
 import { newToken, type Vault } from '../../platform/secrets.ts';
 import type { Capabilities } from '../capability.ts';
-import { findPackage } from '../packages.ts';
+import { findPackage, type Package } from '../packages.ts';
 import type { ChargeMethod } from '../rails/rail.ts';
 import { purchases } from '../tables.ts';
 import type { Attempt } from './apply.ts';
@@ -30,7 +30,7 @@ export interface PurchaseOrder {
 }
 
 /** An unpaid purchase is given up after a day; what has a charge at the provider lives as long as that. */
-const EXPIRES_AFTER_HOURS = 24;
+const EXPIRES_AFTER_S = 86_400;
 
 /**
  * Starts a purchase: recorded as pending before the provider hears of it. The same key again finds the purchase, and
@@ -60,12 +60,30 @@ export async function startPurchase(
 }
 
 async function record(tx: Tx, deps: StartDeps, order: PurchaseOrder): Promise<Purchase> {
+  const { type } = order.method;
+  const check = (one: Package) => {
+    if (type !== 'payment_link' && !(deps.capabilities.methodsFor(one) as string[]).includes(type))
+      throw invalidField('/method/type', 'is not available for this package', 'method_unavailable');
+  };
+  return recordPurchase(tx, deps, { ...order, method: type, expiresInS: EXPIRES_AFTER_S, check });
+}
+
+/** Records a pending purchase of a package that is on offer, with its trail and its event. Money has not moved yet. */
+export async function recordPurchase(
+  tx: Tx,
+  deps: Pick<StartDeps, 'maxPending' | 'livemode'>,
+  order: {
+    accountId: string;
+    packageId: string;
+    method: string;
+    returnUri: string | null;
+    expiresInS: number;
+    check?(one: Package): void;
+  },
+): Promise<Purchase> {
   const one = await findPackage(tx, order.packageId);
   if (!one?.active) throw invalidField('/package_id', 'is not a package that is on offer', 'package_unavailable');
-  const { type } = order.method;
-  if (type !== 'payment_link' && !(deps.capabilities.methodsFor(one) as string[]).includes(type)) {
-    throw invalidField('/method/type', 'is not available for this package', 'method_unavailable');
-  }
+  order.check?.(one);
   await checkPending(tx, deps, order.accountId);
   const [purchase] = await tx
     .insert(purchases)
@@ -78,10 +96,10 @@ async function record(tx: Tx, deps: StartDeps, order: PurchaseOrder): Promise<Pu
       price: one.price,
       currency: one.currency,
       livemode: deps.livemode,
-      method: type,
+      method: order.method,
       pageToken: newToken(),
       returnUri: order.returnUri,
-      expiresAt: sql`now() + make_interval(hours => ${EXPIRES_AFTER_HOURS})`,
+      expiresAt: sql`now() + make_interval(secs => ${order.expiresInS})`,
     })
     .returning();
   if (!purchase) throw new Error('no purchase was made');
@@ -92,7 +110,7 @@ async function record(tx: Tx, deps: StartDeps, order: PurchaseOrder): Promise<Pu
       price: Number(purchase.price),
       currency: purchase.currency,
       credits: Number(purchase.credits),
-      method: type,
+      method: order.method,
     },
   });
   await tellPurchase(tx, purchase);
@@ -100,7 +118,7 @@ async function record(tx: Tx, deps: StartDeps, order: PurchaseOrder): Promise<Pu
 }
 
 /** Whoever starts many purchases at once waits for the account's lock, so that the limit holds. */
-async function checkPending(tx: Tx, { maxPending }: StartDeps, accountId: string): Promise<void> {
+async function checkPending(tx: Tx, { maxPending }: Pick<StartDeps, 'maxPending'>, accountId: string): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`payments.pending ${accountId}`}, 0))`);
   const pending = await tx.$count(purchases, and(eq(purchases.accountId, accountId), eq(purchases.state, 'pending')));
   if (pending >= maxPending)
@@ -134,7 +152,8 @@ async function resume(
   return { purchase, attempt: live ? undefined : await intend(tx, deps, purchase, order.method.type, 'request') };
 }
 
-function checkReturnUri({ returnOrigins }: StartDeps, returnUri: string | null): void {
+/** Refuses to lead back to where the operator has not allowed. */
+export function checkReturnUri({ returnOrigins }: Pick<StartDeps, 'returnOrigins'>, returnUri: string | null): void {
   if (returnUri === null) return;
   const url = URL.canParse(returnUri) ? new URL(returnUri) : undefined;
   // `\` and control characters are read differently by different parsers; an honest address has none.

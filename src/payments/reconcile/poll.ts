@@ -1,4 +1,4 @@
-import { and, asc, eq, getTableColumns, inArray, lt, notExists, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, inArray, lt, ne, notExists, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
@@ -78,7 +78,14 @@ export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
     const late = await db
       .select({ id: purchases.id })
       .from(purchases)
-      .where(and(eq(purchases.state, 'pending'), lt(purchases.expiresAt, sql`now()`), notExists(live)))
+      .where(
+        and(
+          eq(purchases.state, 'pending'),
+          ne(purchases.method, 'crypto'), // ends with its payment request
+          lt(purchases.expiresAt, sql`now()`),
+          notExists(live),
+        ),
+      )
       .orderBy(asc(purchases.expiresAt))
       .limit(AT_ONCE);
     for (const { id } of late) {

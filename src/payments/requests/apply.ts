@@ -1,10 +1,13 @@
-import { and, eq, isNull, ne, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, ne, sql } from 'drizzle-orm';
 import { walletBelongsTo } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
+import { closeDifferences } from '../differences.ts';
 import type { Matched, Transfer, Verification } from '../rails/evm/verify.ts';
-import { requestTransactions, settlements } from '../tables.ts';
+import { differences } from '../tables.ts';
 import { note, type PaymentRequest, tellRequest } from './history.ts';
 import { lockRequest, move } from './move.ts';
+import { requestTransactions, settlements } from './tables.ts';
 
 export type Submitted = typeof requestTransactions.$inferSelect;
 
@@ -103,6 +106,7 @@ async function count(tx: Tx, request: PaymentRequest, transaction: Submitted, se
   if (own.length === 0) return refuse(tx, request, transaction, 'wrong_payer');
   const isNew = transaction.state !== 'counted';
   const claimed = await claim(tx, request, transaction, own, seen);
+  await failpoint('payments.request.after_claim');
   if (claimed === 0) return refuse(tx, request, transaction, 'tx_already_used');
   await deepen(tx, transaction, seen);
   if (isNew)
@@ -158,8 +162,15 @@ async function claim(
       setWhere: eq(settlements.requestId, request.id),
     })
     .returning({ logIndex: settlements.logIndex });
+  const references = standing.map(({ logIndex }) => unclaimedReference(request.chain, txHash, logIndex));
+  await closeDifferences(tx, and(eq(differences.kind, UNCLAIMED), inArray(differences.reference, references)));
   return standing.length;
 }
+
+/** A transfer of which nobody knew what it was for, as a difference. */
+export const UNCLAIMED = 'unclaimed_transfer';
+export const unclaimedReference = (chain: string, txHash: string, logIndex: number): string =>
+  `${chain}:${txHash}:${logIndex}`;
 
 /** In another block a transfer may have another index: what stood elsewhere stands no more. */
 async function leaveOtherBlocks(tx: Tx, request: PaymentRequest, txHash: string, blockHash: string): Promise<void> {

@@ -1,12 +1,13 @@
 import { and, eq, inArray, isNull, lte, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import type { Log } from '../../platform/log.ts';
 import type { EvmRail } from '../rails/evm/evm.ts';
 import type { Verification } from '../rails/evm/verify.ts';
-import { paymentRequests, requestTransactions, settlements } from '../tables.ts';
 import { applySeen, postpone, type Seen, type Submitted } from './apply.ts';
 import { lockRequest, move } from './move.ts';
+import { paymentRequests, requestTransactions, settlements } from './tables.ts';
 
 export interface RequestWorkDeps {
   db: Db;
@@ -27,6 +28,7 @@ export const transactionChecker = ({ db, evm, log }: RequestWorkDeps): Worker =>
   everyMs: EVERY_MS,
   runOnce: async () => {
     const due = await lease(db);
+    if (due.length > 0) await failpoint('payments.request.after_lease');
     await Promise.all(
       due.map((one) =>
         checkTransaction({ db, evm, log }, one).catch((fault) => {
@@ -56,11 +58,14 @@ async function lease(db: Db): Promise<Submitted[]> {
 /** Asks the chain, then writes down what it said. Trouble with the chain changes nothing: the look is repeated. */
 async function checkTransaction({ db, evm, log }: RequestWorkDeps, submitted: Submitted): Promise<void> {
   const seen = await look(db, evm, submitted);
+  await failpoint('payments.request.after_look');
   if (seen.outcome === 'unknown')
     log.warn({ tx_hash: submitted.txHash, reason: seen.reason }, 'the chain could not be asked about a transaction');
-  await db.transaction<unknown>((tx) =>
-    seen.outcome === 'unknown' ? postpone(tx, submitted) : applySeen(tx, submitted, seen),
-  );
+  await db.transaction(async (tx) => {
+    await (seen.outcome === 'unknown' ? postpone(tx, submitted) : applySeen(tx, submitted, seen));
+    await failpoint('payments.request.before_commit');
+  });
+  await failpoint('payments.request.after_commit');
 }
 
 /** What was counted is asked for in its block: taking it back is grave, and takes more than one voice. */
@@ -96,7 +101,12 @@ export const requestExpirer = ({ db }: RequestWorkDeps): Worker => ({
       )
       .orderBy(paymentRequests.expiresAt)
       .limit(EXPIRED_AT_ONCE);
-    for (const { id } of over) await db.transaction(async (tx) => move(tx, await lockRequest(tx, id), 'clock'));
+    for (const { id } of over) {
+      await db.transaction(async (tx) => {
+        await move(tx, await lockRequest(tx, id), 'clock');
+        await failpoint('payments.request.before_expire_commit');
+      });
+    }
     return { more: over.length === EXPIRED_AT_ONCE };
   },
 });

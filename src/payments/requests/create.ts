@@ -1,32 +1,43 @@
 import { sql } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
-import { invalidField, retryLater } from '../../platform/http/problem.ts';
+import { invalidField, Problem, retryLater } from '../../platform/http/problem.ts';
 import { newId } from '../../platform/ids.ts';
 import { newToken } from '../../platform/secrets.ts';
 import type { EvmRail } from '../rails/evm/evm.ts';
 import type { Terms as ChainTerms } from '../rails/evm/terms.ts';
-import { paymentRequests } from '../tables.ts';
 import { note, type PaymentRequest, tellRequest } from './history.ts';
+import { type Late, paymentRequests } from './tables.ts';
 import { freezeTerms } from './terms.ts';
 
 export interface RequestOrder {
-  merchantId: string;
+  /** `null`: the house asks, for a purchase. */
+  merchantId: string | null;
+  purchaseId?: string;
+  /** Of the purchase, which has the same page. */
+  pageToken?: string;
   /** In its canonical spelling. */
   payerDid: string;
   asset: string;
   amount: string;
   purpose: { type: 'credits'; credits: bigint } | { type: 'invoice'; reference: string };
   description: string;
+  late: Late;
   expiresInS: number;
 }
 
-/** Terms on the chain for an order; 422 for what is not taken here, 503 while the chain has not confirmed the asset. */
-export async function chainTerms(evm: EvmRail, { asset, amount }: RequestOrder): Promise<ChainTerms> {
+/**
+ * Terms on the chain for an order, or why there are none: 422 for what is not taken here, 503 while the chain has not
+ * confirmed the asset. Not thrown: a repeat of what was done already needs no chain.
+ */
+export async function chainTerms(
+  evm: EvmRail,
+  { asset, amount }: { asset: string; amount: string },
+): Promise<ChainTerms | Problem> {
   const frozen = await evm.freeze(asset, amount);
   if (frozen.outcome === 'ok') return frozen.value;
-  if (frozen.outcome !== 'rejected') throw retryLater('chain_unavailable', 10);
+  if (frozen.outcome !== 'rejected') return retryLater('chain_unavailable', 10);
   const isAmount = frozen.code === 'amount_invalid';
-  throw invalidField(
+  return invalidField(
     isAmount ? '/amount' : '/asset',
     frozen.message,
     isAmount ? 'amount_invalid' : 'asset_unsupported',
@@ -38,9 +49,10 @@ export async function createRequest(
   tx: Tx,
   { evm, publicUrl }: { evm: EvmRail; publicUrl: string },
   order: RequestOrder,
-  terms: ChainTerms,
+  terms: ChainTerms | Problem,
 ): Promise<PaymentRequest> {
-  const { merchantId, payerDid, purpose, description, expiresInS } = order;
+  if (terms instanceof Problem) throw terms;
+  const { merchantId, purchaseId = null, payerDid, purpose, description, late, expiresInS } = order;
   const id = newId();
   const asset = evm.assets.find((one) => one.id === terms.asset);
   if (!asset) throw new Error('terms in an asset that is not configured');
@@ -48,16 +60,17 @@ export async function createRequest(
   const [request] = await tx
     .insert(paymentRequests)
     .values({
-      ...{ id, merchantId, payerDid, description, expiresAt, ...terms },
+      ...{ id, merchantId, purchaseId, payerDid, description, late, expiresAt, ...terms },
       ...{ symbol: asset.symbol, decimals: asset.decimals, purpose: purpose.type },
       credits: purpose.type === 'credits' ? purpose.credits : null,
       reference: purpose.type === 'invoice' ? purpose.reference : null,
-      ...freezeTerms(id, publicUrl, { ...terms, payer: payerDid, description, expiresAt }),
-      pageToken: newToken(),
+      ...freezeTerms(id, publicUrl, { ...terms, payer: payerDid, description, late, expiresAt }),
+      pageToken: order.pageToken ?? newToken(),
     })
     .returning();
   if (!request) throw new Error('no payment request was made');
-  await note(tx, id, { actor: `account:${merchantId}`, what: 'created', detail: { terms_hash: request.termsHash } });
+  const actor = merchantId === null ? 'house' : (`account:${merchantId}` as const);
+  await note(tx, id, { actor, what: 'created', detail: { terms_hash: request.termsHash } });
   await tellRequest(tx, request, 'created');
   return request;
 }

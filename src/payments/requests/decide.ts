@@ -1,4 +1,4 @@
-import type { RequestState } from '../tables.ts';
+import type { RequestState } from './tables.ts';
 
 /** All that decides where a payment request stands. Amounts are base units. */
 export interface Facts {
@@ -6,6 +6,8 @@ export interface Facts {
   expiresAt: Date;
   isAuthorized: boolean;
   isCancelled: boolean;
+  /** What comes after the end pays, too. */
+  takesLate: boolean;
   /** Settlements that are in the chain now. */
   settled: { amount: bigint; at: Date; isFinal: boolean }[];
   /** Given back of what had not completed it, or was in excess. */
@@ -19,17 +21,9 @@ export interface Facts {
  * Where a payment request stands, from what is known alone: the same facts give the same state, in whatever order they
  * came. A payment counts by the time of its block; what was in time stays in time, however late it is seen or final.
  */
-export function decide({
-  amount,
-  expiresAt,
-  isAuthorized,
-  isCancelled,
-  settled,
-  givenBack,
-  isWaiting,
-  now,
-}: Facts): RequestState {
-  const inTime = settled.filter(({ at }) => at <= expiresAt);
+export function decide(facts: Facts): RequestState {
+  const { amount, expiresAt, isAuthorized, isCancelled, takesLate, settled, givenBack, isWaiting, now } = facts;
+  const inTime = settled.filter(({ at }) => takesLate || at <= expiresAt);
   const isPaid = sum(inTime) >= amount && sum(settled) - givenBack >= amount;
   if (isPaid) return inTime.every(({ isFinal }) => isFinal) ? 'completed' : 'confirming';
   if (isCancelled) return 'cancelled';

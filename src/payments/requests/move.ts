@@ -1,10 +1,12 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { newId, toWire } from '../../platform/ids.ts';
-import { completions, paymentRequests, requestTransactions, settlements } from '../tables.ts';
 import { decide, sum } from './decide.ts';
 import { type Actor, note, type PaymentRequest, tellRequest } from './history.ts';
+import { followRequest } from './purchase.ts';
+import { completions, paymentRequests, requestTransactions, settlements } from './tables.ts';
 
 /** Locks a request. Everything that changes one begins here. */
 export async function lockRequest(tx: Tx, id: string): Promise<PaymentRequest> {
@@ -31,6 +33,7 @@ export async function move(tx: Tx, request: PaymentRequest, actor: Actor): Promi
   if (request.state === 'completed' && state !== 'completed') await reverse(tx, moved);
   const isReorged = request.state === 'completed' && state !== 'completed';
   await tellRequest(tx, moved, isReorged ? 'reorged' : state);
+  await followRequest(tx, moved);
   return moved;
 }
 
@@ -53,7 +56,11 @@ async function stand(tx: Tx, request: PaymentRequest) {
   const state = decide({
     ...{ amount: BigInt(request.amount), expiresAt, settled, isWaiting: waiting > 0 },
     givenBack: BigInt(request.refundExcess),
-    ...{ isAuthorized: authorizedAt !== null, isCancelled: cancelledAt !== null },
+    ...{
+      isAuthorized: authorizedAt !== null,
+      isCancelled: cancelledAt !== null,
+      takesLate: request.late === 'accepted',
+    },
     now: new Date(Number(clock?.ms)),
   });
   return { state, received: sum(settled).toString() };
@@ -69,6 +76,7 @@ async function complete(tx: Tx, request: PaymentRequest): Promise<void> {
   const cause = { type: 'completion', id: completion.id };
   const { result, transferId } = await post(tx, 'purchase', payerAccountId, credits, cause);
   if (result !== 'posted' || transferId === null) throw new Error(`the credit of a payment request was ${result}`);
+  await failpoint('payments.request.after_post');
   await note(tx, request.id, {
     actor: 'chain',
     what: 'credited',

@@ -1,12 +1,13 @@
-import { and, asc, desc, eq, isNull, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, inArray, isNull, or, type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { listDids } from '../../identity/index.ts';
 import type { Db, Tx } from '../../platform/database/clients.ts';
 import { amount, amountOut, idOut, JsonObject, time, timeOrNull, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
 import { displayAmount, paymentUri } from '../rails/evm/terms.ts';
-import { paymentRequests, requestTransactions, settlements } from '../tables.ts';
 import type { PaymentRequest } from './history.ts';
 import { excessOf } from './refund.ts';
+import { paymentRequests, type RequestState, requestTransactions, settlements } from './tables.ts';
 
 const units = z.string().describe('base units, a decimal string');
 
@@ -48,6 +49,8 @@ export const PaymentRequestOut = z
       z.object({ type: z.literal('invoice'), reference: z.string() }),
     ]),
     description: z.string(),
+    late: z.enum(['accepted', 'refundable']).describe('what becomes of a payment after the end'),
+    purchase_id: idOut('purchase').nullable().describe('of a purchase that is paid by it'),
     terms: JsonObject.describe('what the payer agrees to'),
     terms_hash: z.string().describe('SHA-256 in hex of `terms` in canonical form (RFC 8785)'),
     payment_uri: z.string().nullable().describe('EIP-681, for what is still missing; what a wallet opens'),
@@ -88,7 +91,9 @@ export function renderRequest(
       request.purpose === 'credits'
         ? { type: 'credits', credits: amount(request.credits ?? 0n) }
         : { type: 'invoice', reference: request.reference ?? '' },
-    ...{ description: request.description, terms: JSON.parse(request.terms), terms_hash: request.termsHash },
+    ...{ description: request.description, late: request.late },
+    purchase_id: request.purchaseId === null ? null : toWire('purchase', request.purchaseId),
+    ...{ terms: JSON.parse(request.terms), terms_hash: request.termsHash },
     payment_uri: paymentUriOf(request),
     page_url: `${publicUrl}/pay/${request.pageToken}`,
     transactions: transactions.map((one) => ({
@@ -101,21 +106,30 @@ export function renderRequest(
   };
 }
 
-/** The request, for the merchant who made it and the payer who has agreed to it. */
-export const findRequest = (on: Db | Tx, accountId: string, id: string): Promise<RequestView | undefined> =>
-  findOne(
-    on,
-    and(
-      eq(paymentRequests.id, id),
-      sql`${accountId}::uuid in (${paymentRequests.merchantId}, ${paymentRequests.payerAccountId})`,
-    ),
+/** The request, for the merchant who made it and for the payer. */
+export async function findRequest(on: Db | Tx, accountId: string, id: string): Promise<RequestView | undefined> {
+  const isMerchant = eq(paymentRequests.merchantId, accountId);
+  return findOne(on, and(eq(paymentRequests.id, id), or(isMerchant, await isPayer(on, accountId))));
+}
+
+/** The account has agreed to pay, or a DID that opens it was asked to. */
+async function isPayer(on: Db | Tx, accountId: string) {
+  const dids = (await listDids(on, accountId)).map(({ did }) => did);
+  return or(
+    eq(paymentRequests.payerAccountId, accountId),
+    and(isNull(paymentRequests.payerAccountId), inArray(paymentRequests.payerDid, dids)),
   );
+}
 
 /** Anybody's request. */
 export async function findAnyRequest(db: Db, id: string): Promise<PaymentRequest | undefined> {
   const [request] = await db.select().from(paymentRequests).where(eq(paymentRequests.id, id));
   return request;
 }
+
+/** Anybody's request, with its transactions. */
+export const findAnyView = (db: Db, id: string): Promise<RequestView | undefined> =>
+  findOne(db, eq(paymentRequests.id, id));
 
 /** The request of a page. */
 export const findRequestByToken = (db: Db, token: string): Promise<RequestView | undefined> =>
@@ -140,7 +154,7 @@ async function transactionsOf(on: Db | Tx, requestId: string): Promise<RequestVi
   return rows.map(({ transaction, amount }) => ({ ...transaction, amount }));
 }
 
-/** Newest first; `after` is the id of the last one seen. Those that the account has made, or has agreed to pay. */
+/** Newest first; `after` is the id of the last one seen. Those that the account has made, or is to pay. */
 export async function listRequests(
   db: Db,
   accountId: string,
@@ -148,13 +162,30 @@ export async function listRequests(
   after: string | null,
   limit: number,
 ): Promise<RequestView[]> {
-  const own = side === 'merchant' ? paymentRequests.merchantId : paymentRequests.payerAccountId;
+  return listWhere(
+    db,
+    side === 'merchant' ? eq(paymentRequests.merchantId, accountId) : await isPayer(db, accountId),
+    after,
+    limit,
+  );
+}
+
+/** Everybody's, in one state or in any, for the operator. */
+export const listAllRequests = (
+  db: Db,
+  state: string | undefined,
+  after: string | null,
+  limit: number,
+): Promise<RequestView[]> =>
+  listWhere(db, state === undefined ? undefined : eq(paymentRequests.state, state as RequestState), after, limit);
+
+async function listWhere(db: Db, which: SQL | undefined, after: string | null, limit: number): Promise<RequestView[]> {
   const rows = await db
     .select()
     .from(paymentRequests)
     .where(
       and(
-        eq(own, accountId),
+        which,
         after === null
           ? undefined
           : sql`(${paymentRequests.createdAt}, ${paymentRequests.id}) < (select created_at, id from ${paymentRequests} where id = ${after}::uuid)`,

@@ -1,8 +1,8 @@
 import { and, desc, eq, isNull, sql } from 'drizzle-orm';
 import { walletBelongsTo } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
-import { paymentRequests, settlements } from '../tables.ts';
 import { type Actor, note, type PaymentRequest } from './history.ts';
+import { paymentRequests, settlements } from './tables.ts';
 
 /** What a payment request has to do with refunds: what arrived in excess, what of its credits is left, and who paid. */
 

@@ -1,9 +1,10 @@
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
-import { requestTransactions } from '../tables.ts';
 import { note, type PaymentRequest } from './history.ts';
 import { lockRequest, move } from './move.ts';
+import { requestTransactions } from './tables.ts';
 
 /** Hashes that may be waiting or refused at once; what has counted makes room again. */
 const MAX_OPEN = 5;
@@ -32,5 +33,7 @@ export async function submitTransaction(
     throw new Problem('conflict', `${MAX_OPEN} transactions were submitted, and none of them counts.`);
   await tx.insert(requestTransactions).values({ requestId, txHash, nextCheckAt: sql`now()` });
   await note(tx, requestId, { actor: `account:${accountId}`, what: 'transaction_submitted', txHash });
-  return move(tx, request, `account:${accountId}`);
+  const moved = await move(tx, request, `account:${accountId}`);
+  await failpoint('payments.request.before_submit_commit');
+  return moved;
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import { toWire } from '../../platform/ids.ts';
 import type { Terms as ChainTerms } from '../rails/evm/terms.ts';
+import type { Late } from './tables.ts';
 
 /** What the payer agrees to. Written once, when the request is made; hashed, signed and checked in exactly this form. */
 export interface Terms extends ChainTerms {
@@ -11,6 +12,8 @@ export interface Terms extends ChainTerms {
   service: string;
   payer: string;
   description: string;
+  /** Whether what comes after the end pays, too, or is kept for a refund. */
+  late: Late;
   /** RFC 3339, UTC. */
   expires_at: string;
 }
@@ -19,12 +22,13 @@ export interface Terms extends ChainTerms {
 export function freezeTerms(
   id: string,
   publicUrl: string,
-  order: ChainTerms & { payer: string; description: string; expiresAt: Date },
+  order: ChainTerms & { payer: string; description: string; late: Late; expiresAt: Date },
 ): { terms: string; termsHash: string } {
-  const { chain, asset, recipient, amount, payer, description, expiresAt } = order;
+  const { chain, asset, recipient, amount, payer, description, late, expiresAt } = order;
   const value: Terms = {
     ...{ version: 1, request: toWire('paymentRequest', id), service: new URL(publicUrl).origin },
-    ...{ chain, asset, recipient, amount, payer, description, expires_at: expiresAt.toISOString() },
+    ...{ chain, asset, recipient, amount, payer, description, late },
+    expires_at: expiresAt.toISOString(),
   };
   const terms = canonicalize(value);
   if (terms === undefined) throw new Error('terms that cannot be written');

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { bigint, customType, timestamp } from 'drizzle-orm/pg-core';
+import { bigint, customType, numeric, timestamp } from 'drizzle-orm/pg-core';
 
 /** Column types that every context's tables share. */
 
@@ -15,3 +15,6 @@ export const createdAt = () => moment('created_at').notNull().default(sql`now()`
 
 /** Credits or minor units. A default is written sql`0`: drizzle-kit cannot print a bigint. */
 export const amount = (name: string) => bigint(name, { mode: 'bigint' });
+
+/** Base units of a chain: a uint256 fits no bigint. Read as a decimal string. */
+export const baseUnits = (name: string) => numeric(name, { precision: 78, scale: 0 });

@@ -127,6 +127,7 @@ export const codes = {
   amount_invalid: [422, 'The amount is not usable', 'Send a positive whole number of base units, as a string.'],
   refund_too_large: [422, 'So much cannot be given back', 'Ask for `refundable` at most.'],
   refund_target_unavailable: [422, 'It cannot be given back that way', 'Use the other `target`.'],
+  did_required: [422, 'The account needs a DID for this', 'Link the DID that will pay: `POST /v1/me/dids`.'],
   method_unavailable: [422, 'The payment method is not available', 'Choose one of the methods that the package lists.'],
   return_uri_refused: [
     422,

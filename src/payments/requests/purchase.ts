@@ -1,0 +1,45 @@
+import { eq, sql } from 'drizzle-orm';
+import type { Tx } from '../../platform/database/clients.ts';
+import { note, tellPurchase } from '../purchases/history.ts';
+import { type PurchaseState, purchases } from '../tables.ts';
+import type { PaymentRequest } from './history.ts';
+import type { RequestState } from './tables.ts';
+
+/** A purchase that is paid on chain stands where its payment request stands. */
+
+const standing: Record<RequestState, PurchaseState> = {
+  ...{
+    pending: 'pending',
+    authenticated: 'pending',
+    submitted: 'pending',
+    confirming: 'pending',
+    underpaid: 'pending',
+  },
+  ...{ completed: 'completed', late: 'expired', expired: 'expired', cancelled: 'cancelled' },
+};
+
+const NOT_PAID = { failureCode: 'not_paid', failureMessage: 'The purchase was not paid in time.' };
+const NO_FAILURE = { failureCode: null, failureMessage: null };
+
+/**
+ * Puts the purchase of a request there, too. The request is locked, always before its purchase. Unlike one that is paid
+ * at the provider, it can be left again: by a reorganisation that takes the payment away.
+ */
+export async function followRequest(tx: Tx, { purchaseId, state: requestState }: PaymentRequest): Promise<void> {
+  if (purchaseId === null) return;
+  const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, purchaseId)).for('update');
+  if (!purchase) throw new Error('a payment request for a purchase that is not there');
+  const state = standing[requestState];
+  if (purchase.state === state) return;
+  const [moved] = await tx
+    .update(purchases)
+    .set({
+      ...{ state, completedAt: state === 'completed' ? sql`now()` : null },
+      ...(state === 'expired' ? NOT_PAID : NO_FAILURE),
+    })
+    .where(eq(purchases.id, purchaseId))
+    .returning();
+  if (!moved) throw new Error('a purchase that vanished');
+  await note(tx, purchaseId, { actor: 'chain', what: `purchase_${state}`, detail: { payment_request: requestState } });
+  await tellPurchase(tx, moved);
+}
