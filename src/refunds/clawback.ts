@@ -7,6 +7,7 @@ import { appendEvents } from '../platform/delivery/events.ts';
 import { newId, toWire } from '../platform/ids.ts';
 import { claimPayout, undo } from './end.ts';
 import { note } from './history.ts';
+import { least } from './least.ts';
 import { lockRefund } from './move.ts';
 import { clawbacks, refunds } from './tables.ts';
 
@@ -49,8 +50,7 @@ export async function clawBack(tx: Tx, purchaseId: string, gone: Gone): Promise<
 
 /** What there still is of it: all that is left for all that is left, else in proportion. */
 function shareOf(left: PaidPurchase['left'], { price, credits }: PaidPurchase['purchase'], wanted: bigint) {
-  let amount = wanted;
-  if (amount > left.amount) amount = left.amount;
+  const amount = least(wanted, left.amount);
   const part = (credits * amount) / price;
   return { amount, credits: amount === left.amount || part > left.credits ? left.credits : part };
 }

@@ -36,12 +36,18 @@ const OFF_PAUSE_S = 60;
  * Takes the steps that can be taken now. Each is a short transaction that begins by looking at the state again, with one
  * call to somebody else between them at most: whoever dies in between leaves a row that says where to go on.
  */
-export async function drive(deps: DriveDeps, id: string): Promise<void> {
+async function drive(deps: DriveDeps, id: string): Promise<void> {
   for (let steps = 0; steps < MAX_STEPS; steps += 1) {
     const [refund] = await deps.db.select().from(refunds).where(eq(refunds.id, id));
     if (!refund || !(await step(deps, refund))) return;
   }
 }
+
+/** The same for whoever has just recorded or decided something: that stands, and a worker goes on where this ends. */
+export const driveOn = (deps: DriveDeps, id: string): Promise<void> =>
+  drive(deps, id).catch((fault) => {
+    deps.log.error({ err: fault, refund: id }, 'a refund could not be moved on; it is tried again');
+  });
 
 /** True when there may be more to do at once. */
 async function step(deps: DriveDeps, refund: Refund): Promise<boolean> {
@@ -80,11 +86,7 @@ export const refundDriver = (deps: DriveDeps): Worker => ({
   runOnce: async () => {
     const due = await lease(deps.db);
     if (due.length > 0) await failpoint('refunds.drive.after_lease');
-    await inParallel(due, IN_PARALLEL, ({ id }) =>
-      drive(deps, id).catch((fault) => {
-        deps.log.error({ err: fault, refund: id }, 'a refund could not be moved on; it is tried again');
-      }),
-    );
+    await inParallel(due, IN_PARALLEL, ({ id }) => driveOn(deps, id));
     return { more: due.length === AT_ONCE };
   },
 });

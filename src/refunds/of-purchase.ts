@@ -1,6 +1,7 @@
 import { availableOf } from '../credits/index.ts';
 import { claimShare, dropShare, lockPaidPurchase, moneyFor, settleShare } from '../payments/index.ts';
 import type { Tx } from '../platform/database/clients.ts';
+import { least } from './least.ts';
 import { nothingLeft, tooLarge, wrongTarget } from './refusals.ts';
 import type { Order, Part, Quote, Subject } from './subjects.ts';
 
@@ -12,12 +13,11 @@ async function quote(tx: Tx, { accountId, subject, amount: wanted, target }: Ord
   if (purchase.method === 'crypto') throw nothingLeft('It was paid on chain: ask for its payment request.');
   if (target === 'credits') throw wrongTarget('The credits of a purchase are on the account already.');
   const available = await availableOf(tx, accountId);
-  const refundable = left.credits < available ? left.credits : available;
+  const refundable = least(left.credits, available);
   if (refundable === 0n) throw nothingLeft('All credits of the purchase are spent, or given back.');
   const credits = wanted ?? refundable;
   if (credits > refundable) throw tooLarge(Number(refundable));
-  let amount = moneyFor(purchase, credits);
-  if (amount > left.amount) amount = left.amount; // a claw-back may have taken more money than credits
+  const amount = least(moneyFor(purchase, credits), left.amount); // a claw-back may have taken more money than credits
   if (amount === 0n) throw nothingLeft('So few credits are worth no money.');
   return {
     ...{ part: 'whole', credits, amount, unit: purchase.currency, worth: credits, destination: null },

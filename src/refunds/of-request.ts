@@ -4,6 +4,7 @@ import { audit } from '../platform/audit-log.ts';
 import type { Tx } from '../platform/database/clients.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { Refund } from './history.ts';
+import { least } from './least.ts';
 import { nothingLeft, tooLarge, wrongTarget } from './refusals.ts';
 import type { Order, Part, Quote, Subject } from './subjects.ts';
 
@@ -43,7 +44,7 @@ async function ofCredits(
 ): Promise<Quote> {
   if (target === 'credits') throw wrongTarget('The credits of the request are on the account already.');
   const available = await availableOf(tx, accountId);
-  const refundable = left < available ? left : available;
+  const refundable = least(left, available);
   if (refundable === 0n) throw nothingLeft('Nothing has arrived in excess, and no credits of the request are left.');
   const credits = wanted ?? refundable;
   if (credits > refundable) throw tooLarge(Number(refundable));

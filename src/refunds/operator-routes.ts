@@ -9,7 +9,7 @@ import type { App } from '../platform/http/server.ts';
 import { answers, idIn, idOut, idParam, line, time, timeOut } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
 import { approve, type Decision, type Payout, recordPayout, reject } from './decide.ts';
-import { drive } from './drive.ts';
+import { driveOn } from './drive.ts';
 import { type Refund, trailOf } from './history.ts';
 import { findRefund, listRefunds, RefundOut, renderRefund } from './read.ts';
 import type { RefundsDeps } from './routes.ts';
@@ -143,7 +143,7 @@ function decideRoutes(app: App, deps: RefundsDeps): void {
         status: 200,
         body: render(await approve(tx, limits, id, by)),
       }));
-      await drive(deps, id);
+      await driveOn(deps, id);
       return body;
     },
   );
@@ -189,7 +189,7 @@ function decideRoutes(app: App, deps: RefundsDeps): void {
         status: 202,
         body: render(await recordPayout(tx, limits, id, payout, byOf(request))),
       }));
-      await drive(deps, id);
+      await driveOn(deps, id);
       return body;
     },
   );

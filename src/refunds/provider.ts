@@ -1,5 +1,6 @@
 import { eq } from 'drizzle-orm';
 import { type Charge, lockPaidPurchase, type ProviderRefund } from '../payments/index.ts';
+import type { Tx } from '../platform/database/clients.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { toWire } from '../platform/ids.ts';
 import { beginAttempt, closeAttempt, countAttempts, openAttempt } from './attempts.ts';
@@ -22,6 +23,7 @@ const GIVE_UP_LOOKS = 2;
 /** Then the credits go back, and a person has to find out. */
 const MAX_ATTEMPTS = 5;
 
+type Seen = Extract<Awaited<ReturnType<DriveDeps['rail']['check']>>, { outcome: 'ok' | 'rejected' }>;
 type Answer = Awaited<ReturnType<DriveDeps['rail']['refund']>>;
 
 /** Looks whether the charge lets money go, then asks for it. */
@@ -30,36 +32,7 @@ export async function sendToProvider(deps: DriveDeps, refund: Refund): Promise<b
   const seen = await deps.rail.check(chargeId);
   await failpoint('refunds.send.after_check');
   if (seen.outcome === 'unavailable' || seen.outcome === 'unknown') return postpone(deps, refund);
-  const number = await deps.db.transaction(async (tx) => {
-    const locked = await lockRefund(tx, refund.id);
-    if (locked.state !== 'reserved' || locked.rail !== 'omise') return undefined;
-    const made = seen.outcome === 'ok' ? madeFor(seen.value, locked) : undefined;
-    if (made) {
-      await complete(locked, made, tx); // an earlier attempt, which was given up
-      return undefined;
-    }
-    const isTired = (await countAttempts(tx, locked.id)) >= MAX_ATTEMPTS;
-    const obstacle =
-      seen.outcome === 'rejected' ? 'charge_unknown' : isTired ? 'provider_silent' : obstacleOf(seen.value, locked);
-    if (obstacle === 'bank') {
-      // Not by this way, as PromptPay, or what is too old: an operator sends it by bank transfer.
-      const detail = { reason: 'not_refundable_at_provider' };
-      await tx.update(refunds).set({ rail: 'bank', nextStepAt: null }).where(eq(refunds.id, locked.id));
-      await note(tx, locked.id, { actor: 'provider', what: 'left_to_bank', detail });
-      return undefined;
-    }
-    if (obstacle) {
-      await undo(tx, locked, 'failed', { actor: 'provider', code: obstacle, message: MESSAGES[obstacle] });
-      return undefined;
-    }
-    const attempt = await beginAttempt(tx, locked, chargeId);
-    await move(tx, locked, 'sending', {
-      ...{ actor: 'saga', stepInS: deps.deadlineMs / 1000 + LOOK_AFTER_DEADLINE_S },
-      detail: { attempt, charge_id: chargeId },
-    });
-    await failpoint('refunds.send.before_commit');
-    return attempt;
-  });
+  const number = await deps.db.transaction((tx) => intend(tx, deps, refund.id, chargeId, seen));
   await failpoint('refunds.send.before_call');
   if (number === undefined) return false;
   const { id, amount } = refund;
@@ -68,6 +41,44 @@ export async function sendToProvider(deps: DriveDeps, refund: Refund): Promise<b
   await write(deps, refund, number, answer);
   await failpoint('refunds.send.after_commit');
   return false;
+}
+
+/** Commits the attempt, if the charge lets money go; undefined when it does not, and what follows from that is done. */
+async function intend(
+  tx: Tx,
+  { deadlineMs }: DriveDeps,
+  id: string,
+  chargeId: string,
+  seen: Seen,
+): Promise<number | undefined> {
+  const locked = await lockRefund(tx, id);
+  if (locked.state !== 'reserved' || locked.rail !== 'omise') return undefined;
+  const made = seen.outcome === 'ok' ? madeFor(seen.value, locked) : undefined;
+  if (made) {
+    await complete(locked, made, tx); // an earlier attempt, which was given up
+    return undefined;
+  }
+  const isTired = (await countAttempts(tx, locked.id)) >= MAX_ATTEMPTS;
+  const obstacle =
+    seen.outcome === 'rejected' ? 'charge_unknown' : isTired ? 'provider_silent' : obstacleOf(seen.value, locked);
+  if (obstacle === 'bank') {
+    // Not by this way, as PromptPay, or what is too old: an operator sends it by bank transfer.
+    const detail = { reason: 'not_refundable_at_provider' };
+    await tx.update(refunds).set({ rail: 'bank', nextStepAt: null }).where(eq(refunds.id, locked.id));
+    await note(tx, locked.id, { actor: 'provider', what: 'left_to_bank', detail });
+    return undefined;
+  }
+  if (obstacle) {
+    await undo(tx, locked, 'failed', { actor: 'provider', code: obstacle, message: MESSAGES[obstacle] });
+    return undefined;
+  }
+  const attempt = await beginAttempt(tx, locked, chargeId);
+  await move(tx, locked, 'sending', {
+    ...{ actor: 'saga', stepInS: deadlineMs / 1000 + LOOK_AFTER_DEADLINE_S },
+    detail: { attempt, charge_id: chargeId },
+  });
+  await failpoint('refunds.send.before_commit');
+  return attempt;
 }
 
 const MESSAGES = {
@@ -114,7 +125,7 @@ async function write({ db }: DriveDeps, { id }: Refund, number: number, answer: 
   });
 }
 
-async function complete(refund: Refund, made: ProviderRefund, tx: Parameters<typeof completePaid>[0]): Promise<void> {
+async function complete(refund: Refund, made: ProviderRefund, tx: Tx): Promise<void> {
   const paid = { rail: 'omise', reference: made.id } as const;
   const done = await completePaid(tx, refund, paid, { actor: 'provider', detail: { voided: made.voided } });
   if (!done) throw new Error('a refund of the provider that was claimed before');
@@ -123,7 +134,7 @@ async function complete(refund: Refund, made: ProviderRefund, tx: Parameters<typ
 /** What became of a sending whose answer was lost. */
 export async function lookAtProvider(deps: DriveDeps, refund: Refund): Promise<boolean> {
   const attempt = await openAttempt(deps.db, refund.id);
-  if (!attempt) throw new Error('a refund that is sent by no attempt');
+  if (!attempt) return true; // somebody has found out meanwhile: the state says what
   const seen = await deps.rail.check(attempt.target);
   await failpoint('refunds.look.after_check');
   if (seen.outcome !== 'ok') return postpone(deps, refund);

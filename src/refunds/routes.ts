@@ -19,7 +19,7 @@ import type { App } from '../platform/http/server.ts';
 import { answers, idIn, idParam, line, MAX_AMOUNT } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
-import { type DriveDeps, drive } from './drive.ts';
+import { type DriveDeps, driveOn } from './drive.ts';
 import { lockPaidRequest } from './of-request.ts';
 import { findRefund, listRefunds, RefundOut, renderRefund } from './read.ts';
 import { refundOfKey, requestRefund } from './request.ts';
@@ -96,7 +96,7 @@ function askRoutes(app: App, deps: RefundsDeps): void {
         ? { refundId: known, replayed: true }
         : await requestRefund(deps, keyed, orderOf(request, request.body), await proofOf(deps, request, request.body));
       if (asked.replayed) reply.header('Idempotent-Replayed', 'true');
-      await drive(deps, asked.refundId);
+      await driveOn(deps, asked.refundId);
       const refund = await findRefund(db, asked.refundId);
       if (!refund) throw new Error('a refund that vanished');
       return reply
