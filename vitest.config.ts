@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { quickpickle } from 'quickpickle';
 import { defineConfig } from 'vitest/config';
 
 const slow = ['test/slow/**'];
@@ -27,6 +28,11 @@ export default defineConfig({
     hookTimeout: 60_000,
     projects: [
       { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash, ...clock] } },
+      {
+        extends: true,
+        plugins: [quickpickle()],
+        test: { name: 'features', include: ['features/**/*.feature'], setupFiles: ['features/steps/index.ts'] },
+      },
       { extends: true, test: { name: 'clock', include: clock, maxWorkers: 2, sequence: { groupOrder: 1 } } },
       { extends: true, test: { name: 'slow', include: ['test/slow/**/*.test.ts'], testTimeout: 300_000 } },
       { extends: true, test: { name: 'crash', include: crash, testTimeout: 240_000 } },

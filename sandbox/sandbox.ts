@@ -105,7 +105,8 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       executorUrl: executor.url,
       ...(chain && { chainUrl: chain.url }),
     };
-    const catalogue = await seed({ ...presence, secrets, onStep });
+    const dollar = chain && `eip155:${chain.chainId}/erc20:${chain.token}`;
+    const catalogue = await seed({ ...presence, dollar, secrets, onStep });
     for (const [path, secret] of Object.entries(secrets.serviceSecrets)) executor.expectSecret(secret, path);
     keepSecrets(secrets);
     announce(presence);

@@ -8,6 +8,8 @@ const packages = [
   { name: 'Team', description: 'For a small team', credits: 550, price: 50_000 },
   { name: 'Studio', description: 'For daily use', credits: 2_400, price: 200_000 },
 ];
+/** Of the same in test dollars, base units. */
+const dollars: Record<string, string> = { Starter: '3000000', Team: '15000000', Studio: '60000000' };
 
 const services = [
   {
@@ -41,6 +43,8 @@ export interface SeedOptions {
   internalUrl: string;
   url: string;
   executorUrl: string;
+  /** CAIP-19 of the test dollar, where there is a chain. */
+  dollar: string | undefined;
   secrets: Secrets;
   /** Told of what is being done. */
   onStep(step: string): void;
@@ -48,7 +52,7 @@ export interface SeedOptions {
 
 /** Makes what is missing, and leads the demo services to where the executor is this time. */
 export async function seed(options: SeedOptions): Promise<Catalogue> {
-  const { secrets, executorUrl } = options;
+  const { secrets, executorUrl, dollar } = options;
   const call = await asOperator(options);
   const havePackages = await call<{ data: Listed[] }>('GET', '/v1/admin/packages?limit=100');
   const haveServices = await call<{ data: Listed[] }>('GET', '/v1/admin/services?limit=100');
@@ -56,7 +60,10 @@ export async function seed(options: SeedOptions): Promise<Catalogue> {
   for (const one of packages) {
     const found = havePackages.data.find(({ name }) => name === one.name);
     if (!found) options.onStep(`package ${one.name}`);
-    made.packages.push(found ?? (await call<Listed>('POST', '/v1/admin/packages', one)));
+    const { id } = found ?? (await call<Listed>('POST', '/v1/admin/packages', one));
+    made.packages.push({ id, name: one.name });
+    const prices = dollar === undefined ? [] : [{ asset: dollar, amount: dollars[one.name] }];
+    await call('PUT', `/v1/admin/packages/${id}/crypto-prices`, { prices });
   }
   for (const { path, ...terms } of services) {
     const endpoint = executorUrl + path;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, Json, Reply } from '../harness/client.ts';
+import { chainMethod, payOnChain } from './payers.ts';
 import { type Dice, diceOf, type Tally } from './tally.ts';
 import type { World } from './world.ts';
 
@@ -22,7 +23,7 @@ const PAUSE_MS = 60;
 export async function live(world: World, seed: number, tally: Tally, signal: AbortSignal): Promise<Wish[]> {
   const wishes: Wish[] = [];
   await Promise.all(
-    world.people.map(async ({ who, workflows }, n) => {
+    world.people.map(async ({ who, workflows, purse }, n) => {
       const dice = diceOf(seed, n);
       const own: Wish[] = [];
       const wish = async (path: string, body: Json) => {
@@ -30,12 +31,24 @@ export async function live(world: World, seed: number, tally: Tally, signal: Abo
         own.push(one);
         wishes.push(one);
         for (let tries = dice.between(1, 3); tries > 0 && !signal.aborted; tries -= 1) {
-          if (await ask(one, tally)) return;
+          if (await ask(one, tally)) return one;
         }
+        return one;
+      };
+      const buyOnChain = async () => {
+        const { onChain } = world;
+        if (!onChain || !purse) return;
+        const { made } = await wish('/v1/purchases', { package_id: world.pack.id, method: chainMethod(onChain) });
+        const found = made && (await call(who, 'GET', `/v1/purchases/${made}`, tally));
+        const requestId = found && found.status === 200 ? found.body.payment_request_id : undefined;
+        const knock: Parameters<typeof payOnChain>[3] = (method, path, body) =>
+          call(who, method, path, tally, body === undefined ? {} : { body });
+        if (requestId) await payOnChain(onChain, purse, requestId, knock, dice, tally);
       };
       const deeds: [number, () => Promise<unknown>][] = [
         [8, () => wish(`/v1/workflows/${dice.pick(workflows).id}/runs`, { input: { n: dice.below(100) } })],
         [3, () => wish('/v1/purchases', { package_id: world.pack.id, method: methodOf(dice) })],
+        [1, buyOnChain],
         [4, async () => somethingIsPaid(world, dice, tally)],
         [1, () => cancel(who, dice, own, tally)],
         [1, () => repeat(dice, own, tally)],
@@ -68,7 +81,8 @@ export async function ask(wish: Wish, tally: Tally): Promise<boolean> {
     tally.fault(`the key ${wish.key} was answered differently: ${wish.reply.text} and ${reply.text}`);
   wish.made = made;
   wish.reply ??= reply;
-  return kind === 'run' || reply.body.qr_url !== null || reply.body.authorize_uri !== null;
+  const { qr_url: qr, authorize_uri: uri, payment_request_id: request } = reply.body;
+  return kind === 'run' || qr !== null || uri !== null || request !== null;
 }
 
 async function call(

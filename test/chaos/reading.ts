@@ -3,6 +3,7 @@ import postgres from 'postgres';
 import { fromWire } from '../../src/platform/ids.ts';
 import type { Json } from '../harness/client.ts';
 import { faultsAtRest, faultsInWholeBooks } from '../harness/whole-books.ts';
+import { checkChain } from './payers.ts';
 import { ask, type Wish } from './people.ts';
 import type { Tally } from './tally.ts';
 import { GRANTED, passTime, type World } from './world.ts';
@@ -35,6 +36,8 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
     for (const fault of await faultsAtRest(world.superuserUrl)) tally.fault(fault);
     await checkWishes(sql, wishes, tally);
     await checkProvider(sql, world, tally);
+    const purses = world.people.flatMap(({ purse }) => purse ?? []);
+    if (world.onChain) await checkChain(sql, world.onChain, purses, tally);
     await checkExecutor(sql, world, tally);
     for (const { who } of world.people) await checkBalance(sql, world, fromWire('account', who.accountId), tally);
   } finally {
@@ -48,11 +51,15 @@ async function calm(world: World, tally: Tally): Promise<void> {
     for (const end = Date.now() + CALM_WITHIN_MS; ; await sleep(400)) {
       await passTime(world);
       await world.omise.settled();
+      await world.onChain?.chain.control.mine(2);
       const paid = world.omise.charges().flatMap((one) => (one['status'] === 'successful' ? [String(one['id'])] : []));
       const [open] = await sql`
         select (select count(*)::int from workflows.runs where state in ('queued', 'running')) as runs,
           (select count(*)::int from payments.charges where state = 'creating') as unanswered,
           (select count(*)::int from payments.webhook_inbox where state = 'received') as notifications,
+          (select count(*)::int from payments.payment_requests where state = 'confirming')
+            + (select count(*)::int from payments.request_transactions where state = 'waiting' and outcome = 'tx_pending') as "on chain",
+          (select count(*)::int from payments.chain_cursors where next_block < ${await headOf(world)}) as unwatched,
           (select count(*)::int from unnest(${paid}::text[]) as id where not exists
             (select from payments.claims where reference = id) and not exists
             (select from payments.differences where reference = id)) as unknown`;
@@ -64,6 +71,12 @@ async function calm(world: World, tally: Tally): Promise<void> {
   } finally {
     await sql.end();
   }
+}
+
+/** What the watcher has to have seen; blocks go on while it looks. */
+async function headOf({ people }: World): Promise<number> {
+  const wallet = people.find(({ purse }) => purse)?.purse?.wallet;
+  return wallet ? Number(await wallet.getBlockNumber({ cacheTime: 0 })) - 4 : 0;
 }
 
 /** For whoever has to find out why. */

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FaultRule } from '../../sandbox/omise/faults/rules.ts';
 import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import { commitReply, type TcpProxy } from '../harness/tcp-proxy.ts';
+import { chainGoesOn } from './payers.ts';
 import { type Dice, diceOf, type Tally } from './tally.ts';
 import { passTime, type World } from './world.ts';
 
@@ -14,6 +15,9 @@ export async function makeTrouble(world: World, seed: number, tally: Tally, sign
     actor(diceOf(seed, 102), [200, 900], signal, (dice) => provider(world, dice, tally)),
     actor(diceOf(seed, 103), [2_500, 6_000], signal, (dice) => deaths(world, dice, tally)),
     actor(diceOf(seed, 104), [12_000, 20_000], signal, () => databaseCrash(world, tally)),
+    actor(diceOf(seed, 106), [800, 2_500], signal, async (dice) => {
+      if (world.onChain) await chainGoesOn(world.onChain, dice, tally);
+    }),
     actor(diceOf(seed, 105), [1_000, 2_000], signal, () => time(world, tally)),
   ]);
 }
@@ -31,12 +35,13 @@ async function actor(
 }
 
 /** A fault of the network between Farebox and one of the others, over after a moment. */
-async function network({ network: between }: World, dice: Dice, tally: Tally): Promise<void> {
+async function network({ network: between, onChain }: World, dice: Dice, tally: Tally): Promise<void> {
   const [name, proxy] = dice.pick<[string, TcpProxy]>([
     ['database', between.database],
     ['database', between.database],
     ['provider', between.provider],
     ['executor', between.executor],
+    ...(onChain ? ([['chain', onChain.proxy]] as [string, TcpProxy][]) : []),
   ]);
   const bytes = dice.between(1, 4_000);
   const faults: [string, () => unknown, number][] = [
@@ -130,6 +135,7 @@ async function time(world: World, tally: Tally): Promise<void> {
 /** Nothing is wrong any more, and both replicas are there. */
 export async function heal(world: World): Promise<void> {
   for (const proxy of Object.values(world.network)) await proxy.pass();
+  await world.onChain?.proxy.pass();
   world.omise.clearFaults();
   for (const child of world.replicas) {
     await child.disarm();

@@ -13,6 +13,7 @@ import { startProvider, type TestFarebox } from '../harness/farebox.ts';
 import { startProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { makeTemplate, PASSWORDS, TEMPLATE } from '../harness/template.ts';
 import { grant, offer, workflowOf } from '../workflows/stage.ts';
+import { type ChainWorld, newPurse, openChainWorld, type Purse, priceOnChain } from './payers.ts';
 
 /** Two replicas with a database, a provider and an executor of their own, and a bad network between all of them. */
 export interface World {
@@ -24,7 +25,9 @@ export interface World {
   network: { database: TcpProxy; provider: TcpProxy; executor: TcpProxy };
   /** Stops PostgreSQL as a crash would, and starts it again. */
   restartDatabase(): Promise<void>;
-  people: { who: Client; workflows: Json[] }[];
+  /** A chain, where npm has an anvil. */
+  onChain: ChainWorld | undefined;
+  people: { who: Client; workflows: Json[]; purse: Purse | undefined }[];
   pack: Json;
   superuserUrl: string;
   folder: string;
@@ -64,6 +67,7 @@ export async function openWorld(seed: number): Promise<World> {
     auditorUrl: server.url({ user: 'farebox_auditor', password: PASSWORDS.auditor }),
     drop: async () => {},
   };
+  const onChain = await openChainWorld();
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
     PUBLIC_URL: front.url,
@@ -71,6 +75,7 @@ export async function openWorld(seed: number): Promise<World> {
     OMISE_DEADLINE_MS: '700',
     EGRESS_ALLOW: `127.0.0.1:${network.executor.port}`,
     ACCESS_TOKEN_TTL_S: '3600',
+    ...(onChain ? { EVM_CHAINS: onChain.setting } : {}),
   };
   const replicas = [await failingChild({ database, omise, env }), await failingChild({ database, omise, env })];
   const [first] = replicas;
@@ -88,16 +93,17 @@ export async function openWorld(seed: number): Promise<World> {
   }
   const body = { name: 'Starter', credits: 50, price: 50_000 };
   const pack = await operator.ok('POST', '/v1/admin/packages', { body });
+  if (onChain) await priceOnChain(onChain, operator, pack);
   const people: World['people'] = [];
   for (let n = 0; n < CUSTOMERS; n += 1) {
     const who = await newCustomer(farebox);
     await grant(operator, who, GRANTED);
     const workflows: Json[] = [];
     for (const service of services) workflows.push(await workflowOf(who, service));
-    people.push({ who, workflows });
+    people.push({ who, workflows, purse: onChain && (await newPurse(onChain, who)) });
   }
   return {
-    ...{ farebox, replicas, executor, network, people, pack, folder },
+    ...{ farebox, replicas, executor, network, onChain, people, pack, folder },
     omise: omise.control,
     restartDatabase: () => server.restart(),
     superuserUrl: server.url(),
@@ -105,6 +111,7 @@ export async function openWorld(seed: number): Promise<World> {
       await Promise.all(replicas.map((child) => child.close()));
       await Promise.all([executor.close(), omise.close(), front.close(), inner.close()]);
       await Promise.all(Object.values(network).map((proxy) => proxy.close()));
+      await onChain?.close();
       await server.stop();
       await rm(folder, { recursive: true });
     },
@@ -142,6 +149,7 @@ export async function passTime(world: World, { byForce = false } = {}): Promise<
   const sql = postgres(world.superuserUrl, { max: 1, onnotice: () => {} });
   try {
     await sql`update payments.webhook_inbox set next_attempt_at = now() where state = 'received'`;
+    await sql`update payments.request_transactions set next_check_at = now() where next_check_at is not null`;
     await sql`
       update payments.charges set next_check_at = now() - interval '1 second',
         created_at = created_at - interval '40 seconds' where next_check_at is not null`;

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import {
   type Abi,
   type Account,
@@ -6,7 +7,9 @@ import {
   encodeFunctionData,
   type Hex,
   http,
+  parseSignature,
   publicActions,
+  toHex,
 } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { foundry } from 'viem/chains';
@@ -34,8 +37,8 @@ const walletOf = (url: string, account: Account) =>
   );
 
 /** A payer with a new key, ten ether and a thousand test dollars. */
-export async function newWallet(chain: Chain): Promise<Wallet> {
-  const account = privateKeyToAccount(generatePrivateKey());
+export async function newWallet(chain: Chain, secret: Hex = generatePrivateKey()): Promise<Wallet> {
+  const account = privateKeyToAccount(secret);
   await chain.fund(account.address);
   return walletOf(chain.url, account);
 }
@@ -85,6 +88,36 @@ export async function otherToken(wallet: Wallet): Promise<Address> {
   const { contractAddress } = await wallet.waitForTransactionReceipt({ hash });
   if (!contractAddress) throw new Error('the token was not deployed');
   return contractAddress;
+}
+
+/** A signed `transferWithAuthorization` to the treasury, ready for anybody to send. */
+export async function authorization(chain: Chain, wallet: Wallet, value: bigint): Promise<Hex> {
+  const nonce: Hex = toHex(randomBytes(32));
+  const message = {
+    from: wallet.account.address,
+    to: chain.treasury,
+    value,
+    validAfter: 0n,
+    validBefore: 2n ** 48n,
+    nonce,
+  };
+  const signature = await wallet.signTypedData({
+    domain: { name: 'Test Dollar', version: '1', chainId: chain.chainId, verifyingContract: chain.token },
+    types: {
+      TransferWithAuthorization: [
+        { name: 'from', type: 'address' },
+        { name: 'to', type: 'address' },
+        { name: 'value', type: 'uint256' },
+        { name: 'validAfter', type: 'uint256' },
+        { name: 'validBefore', type: 'uint256' },
+        { name: 'nonce', type: 'bytes32' },
+      ],
+    },
+    primaryType: 'TransferWithAuthorization',
+    message,
+  });
+  const { r, s, v } = parseSignature(signature);
+  return callOf('TestToken', 'transferWithAuthorization', ...Object.values(message), v, r, s);
 }
 
 export const dollarsOf = (chain: Chain) => `eip155:${chain.chainId}/erc20:${chain.token}`;

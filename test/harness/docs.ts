@@ -86,17 +86,17 @@ function withSettings(readme: string): string {
   return `${before}${table}\n${after}`;
 }
 
-/** Fills the last column of docs/requirements.md with the tests that say `// REQ id`. */
+/** Fills the last column of docs/requirements.md with the tests that say `// REQ id`, and the features tagged `@id`. */
 function requirementsPage(): string {
   const tests = testsById();
   return read('docs/requirements.md')
     .split('\n')
     .map((line) => {
-      const [, id, text] = /^\| (E\d\.\d) \| ([^|]*) \|/.exec(line) ?? [];
+      const [, id, text] = /^\| (E\d\.\d|P\d+) \| ([^|]*) \|/.exec(line) ?? [];
       if (!id) return line;
       const links = [...(tests.get(id) ?? [])]
         .sort()
-        .map((file) => `[${file.replace(/^test\/|\.test\.ts$/g, '')}](../${file})`);
+        .map((file) => `[${file.replace(/^(test|features)\/|\.(test\.ts|feature)$/g, '')}](../${file})`);
       return `| ${id} | ${text} | ${links.join(', ')} |`;
     })
     .join('\n');
@@ -104,13 +104,20 @@ function requirementsPage(): string {
 
 function testsById(): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
+  const add = (file: string, ids: string) => {
+    for (const id of ids.match(/[EPOXV]\d+[a-z]?(\.\d+)?/g) ?? [])
+      found.set(id, (found.get(id) ?? new Set()).add(file));
+  };
+  const features = readdirSync('features', { recursive: true, encoding: 'utf8' });
+  for (const name of features.filter((file) => file.endsWith('.feature'))) {
+    const file = join('features', name);
+    add(file, 'P11'); // that they are features, and run
+    for (const [tags] of readFileSync(file, 'utf8').matchAll(/^\s*@.+$/gm)) add(file, tags);
+  }
   const files = readdirSync('test', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.test.ts'));
   for (const name of files) {
     const file = join('test', name);
-    for (const [, ids = ''] of readFileSync(file, 'utf8').matchAll(/^\s*\/\/ REQ (.+)$/gm)) {
-      for (const id of ids.match(/[EPOXV]\d+[a-z]?(\.\d+)?/g) ?? [])
-        found.set(id, (found.get(id) ?? new Set()).add(file));
-    }
+    for (const [, ids = ''] of readFileSync(file, 'utf8').matchAll(/^\s*\/\/ REQ (.+)$/gm)) add(file, ids);
   }
   return found;
 }

@@ -1,6 +1,7 @@
-import { type Hex, parseSignature } from 'viem';
+import type { Hex } from 'viem';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
+  authorization,
   type Chain,
   callOf,
   describeOnChain,
@@ -135,33 +136,3 @@ describeOnChain('a transfer', () => {
     expect(await verify(await relay())).toEqual({ outcome: 'reverted' });
   });
 });
-
-/** A signed `transferWithAuthorization` to the treasury, ready for anybody to send. */
-async function authorization(chain: Chain, wallet: Wallet, value: bigint): Promise<Hex> {
-  const nonce: Hex = `0x${'5a'.repeat(32)}`;
-  const message = {
-    from: wallet.account.address,
-    to: chain.treasury,
-    value,
-    validAfter: 0n,
-    validBefore: 2n ** 48n,
-    nonce,
-  };
-  const signature = await wallet.signTypedData({
-    domain: { name: 'Test Dollar', version: '1', chainId: chain.chainId, verifyingContract: chain.token },
-    types: {
-      TransferWithAuthorization: [
-        { name: 'from', type: 'address' },
-        { name: 'to', type: 'address' },
-        { name: 'value', type: 'uint256' },
-        { name: 'validAfter', type: 'uint256' },
-        { name: 'validBefore', type: 'uint256' },
-        { name: 'nonce', type: 'bytes32' },
-      ],
-    },
-    primaryType: 'TransferWithAuthorization',
-    message,
-  });
-  const { r, s, v } = parseSignature(signature);
-  return callOf('TestToken', 'transferWithAuthorization', ...Object.values(message), v, r, s);
-}

@@ -23,9 +23,12 @@ export interface Payer extends Holder {
   wallet: Wallet;
 }
 
-export async function openRequestStage(finality: Json = { usual: 1 }): Promise<RequestStage> {
+export async function openRequestStage(
+  finality: Json = { usual: 1 },
+  more: Record<string, string> = {},
+): Promise<RequestStage> {
   const chain = await startChain();
-  const env = { EVM_CHAINS: JSON.stringify([{ ...chain.setting, finality }]) };
+  const env = { EVM_CHAINS: JSON.stringify([{ ...chain.setting, finality }]), ...more };
   const farebox = await fareboxForFile({ env });
   const root = postgres(farebox.database.superuserUrl, { max: 2, onnotice: () => {} });
   const stage = await requestStageOn(chain, farebox, await newOperator(farebox), root);

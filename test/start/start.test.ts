@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { freePort, postgresHome } from '../../sandbox/postgres.ts';
 import { eventually } from '../harness/client.ts';
 
@@ -95,6 +96,17 @@ test('the tour walks the whole main job and says so by its exit code', async () 
   expect(stdout.match(/^✓ /gm)).toHaveLength(11);
   expect(stdout).toContain('balance     60 credits');
   expect(stdout).toContain('succeeded');
+});
+
+test.skipIf(!findAnvil())('the tour of payments on chain walks from a new wallet to its receipt', async () => {
+  const { stdout } = await run(process.execPath, ['sandbox/tour.ts', 'crypto'], { env: environment() });
+  expect(stdout.match(/^✓ /gm)).toHaveLength(7);
+  expect(stdout).toContain('balance     1000 credits');
+});
+
+test('a tour that there is not is told with those that there are', async () => {
+  const refused = run(process.execPath, ['sandbox/tour.ts', 'moon'], { env: environment() });
+  await expect(refused).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('main-job, crypto') });
 });
 
 test('a second start from the same folder is told that one runs', async () => {

@@ -1,0 +1,6 @@
+/** Every step that a feature may use. */
+
+import './billing-service.ts';
+import './payer.ts';
+import './request.ts';
+import './world.ts';
