@@ -37,6 +37,7 @@ import type { Config } from './platform/config.ts';
 import type { Database } from './platform/database/clients.ts';
 import { eventRoutes } from './platform/delivery/event-routes.ts';
 import { createFeed } from './platform/delivery/feed.ts';
+import { type Subscriptions, subscribe, subscriptionWorker } from './platform/delivery/subscriptions.ts';
 import { type Crew, createCrew, type Worker } from './platform/delivery/worker.ts';
 import { createEgress } from './platform/egress.ts';
 import { keyReaper } from './platform/http/idempotency.ts';
@@ -49,6 +50,14 @@ import { operationsRoutes } from './platform/operations.ts';
 import { createVault } from './platform/secrets.ts';
 import { type WebhooksDeps, webhooksRoutes } from './platform/webhooks/routes.ts';
 import { webhooksWorkers } from './platform/webhooks/workers.ts';
+import {
+  limitsOf,
+  onChargeTakenBack,
+  type RefundsDeps,
+  refundsOperatorRoutes,
+  refundsRoutes,
+  refundsWorkers,
+} from './refunds/index.ts';
 import {
   createRunCommitter,
   dispatcher,
@@ -71,6 +80,11 @@ export interface Farebox {
   /** Ends what streams and what calls out. */
   close(): Promise<void>;
 }
+
+/** What contexts hear of each other, upwards: by type of event, then by the name of whoever hears it. */
+const subscriptions: Subscriptions = {
+  'payments.charge_taken_back': { 'refunds.sightings': onChargeTakenBack },
+};
 
 /** Where the process is on its way out: `draining` still answers, `closing` sends new requests elsewhere. */
 export interface Lifecycle {
@@ -135,6 +149,12 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const wakeDispatcher = () => crew.wake('dispatch');
   const workflows: WorkflowsDeps = { db, commits, vault, cursors, definitions, feed, metrics, wakeDispatcher };
 
+  const refunds: RefundsDeps = {
+    ...{ db, vault, cursors, rail, evm, alarm, log, publicUrl, deadlineMs: config.OMISE_DEADLINE_MS },
+    limits: limitsOf(config),
+  };
+  await subscribe(db, subscriptions);
+
   const webhooks: WebhooksDeps = {
     ...{ db, vault, cursors, log, metrics, types: allEvents },
     egress: createEgress(config.WEBHOOK_ALLOW),
@@ -177,6 +197,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     wakeInbox: () => crew.wake('webhook-inbox'),
   });
   workflowsRoutes(front, workflows);
+  refundsRoutes(front, refunds);
   webhooksRoutes(front, webhooks);
   eventRoutes(front, { sql, cursors, feed, types: allEvents });
   executorRoutes(front, { db, feed, metrics, alarm, verifyCallback: tokens.verifyCallback });
@@ -189,6 +210,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   creditsOperatorRoutes(internal, { db, balanceOf, vault, cursors, accountExists });
   paymentsOperatorRoutes(internal, { ...payments, currency });
   workflowsOperatorRoutes(internal, { ...workflows, egress });
+  refundsOperatorRoutes(internal, refunds);
   auditRoutes(internal, { db, vault, halt, selfAudit });
   operationsRoutes(internal, { database, metrics, isDraining: () => lifecycle.phase !== 'serving' });
   await docsRoutes(internal, 'Farebox internal API');
@@ -197,6 +219,8 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     ...[keys.worker, sessionReaper(db), challengeReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
     ...paymentsWorkers({ ...payments, wakeChecker }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
+    ...refundsWorkers(refunds),
+    subscriptionWorker({ db, alarm, log }, subscriptions),
     ...webhooksWorkers(webhooks),
   ];
   const close = async () => {

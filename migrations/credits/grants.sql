@@ -9,6 +9,8 @@ grant execute on function
   credits.hold(uuid, uuid, bigint, text, uuid, timestamptz, text, uuid),
   credits.capture(uuid, uuid, bigint, text, uuid),
   credits.release(uuid, uuid, bigint, text, uuid),
+  credits.reserve_refund(uuid, uuid, bigint, bigint),
+  credits.take_refund(uuid, uuid, bigint),
   credits.lock(uuid[])
 to {{app}};
 grant execute on function

@@ -8,6 +8,8 @@ grant insert, delete, update (cleared_at) on platform.audits to {{app}};
 grant insert, update, delete on platform.webhook_endpoints, platform.webhook_deliveries to {{app}};
 grant insert, delete on platform.webhook_attempts to {{app}};
 grant update on platform.webhook_cursor to {{app}};
+grant insert on platform.subscribers to {{app}};
+grant insert, update, delete on platform.deliveries to {{app}};
 grant execute on function platform.event_horizon(), platform.audit_text(platform.audit_log) to {{app}}, {{auditor}};
 -- Replies can show a secret once; the auditor does not see them, nor what signs webhooks, be they sealed.
 revoke select on platform.idempotency_keys, platform.webhook_endpoints from {{auditor}};

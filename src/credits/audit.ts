@@ -56,7 +56,7 @@ const computedHash = `sha256(coalesce(p.hash, '') || convert_to(concat('t136:', 
   ${number('(extract(epoch from t.created_at) * 1000000)::bigint')}), 'UTF8'))`;
 
 const ROUTES = `('spend', 'available', 'revenue'), ('return', 'revenue', 'available'), ('purchase', 'issued', 'available'),
-  ('grant', 'issued', 'available'), ('hold', 'available', 'held'), ('capture', 'held', 'revenue'), ('release', 'held', 'available'),
+  ('grant', 'issued', 'available'), ('hold', 'available', 'held'), ('capture', 'held', 'revenue'), ('capture', 'held', 'clawback'), ('release', 'held', 'available'),
   ('clawback', 'debt', 'clawback'), ('repay', 'available', 'debt'), ('adjust', 'issued', 'available'),
   ('adjust', 'available', 'issued'), ('link', 'available', 'linked'), ('link', 'linked', 'available')`;
 

@@ -2,7 +2,7 @@ import { and, sql as drizzleSql, eq, type Placeholder } from 'drizzle-orm';
 import type { Db, Sql, Tx } from '../platform/database/clients.ts';
 import { readTogether } from '../platform/database/read-together.ts';
 import { prepared, runHot, runIn, type Statement } from '../platform/database/statement.ts';
-import { transfers } from './tables.ts';
+import { balances, transfers } from './tables.ts';
 
 /**
  * The ledger's verbs: calls of the functions of schema `credits`, which alone can write there. Amounts are credits,
@@ -59,6 +59,12 @@ const captureVerb = verb<[string, string, bigint, string, string]>(
 const releaseVerb = verb<[string, string, bigint, string, string]>(
   'select * from credits.release($1::uuid, $2::uuid, $3::bigint, $4, $5::uuid)',
 );
+const reserveRefundVerb = verb<[string, string, bigint, bigint]>(
+  'select * from credits.reserve_refund($1::uuid, $2::uuid, $3::bigint, $4::bigint)',
+);
+const takeRefundVerb = verb<[string, string, bigint]>(
+  'select * from credits.take_refund($1::uuid, $2::uuid, $3::bigint)',
+);
 
 /** Books an inflow or a correction; `adjust` may be negative. posted | replay | conflict | insufficient. */
 export const post = (
@@ -99,6 +105,32 @@ export const capture = (tx: Tx, accountId: string, holdId: string, amount: bigin
 /** Gives all or part of a hold back. posted | replay | conflict | exceeded. */
 export const release = (tx: Tx, accountId: string, holdId: string, amount: bigint, cause: Cause): Promise<Outcome> =>
   runIn(tx, releaseVerb, [accountId, holdId, amount, cause.type, cause.id]);
+
+/** Sets the credits of a refund aside, of `left` that its subject still has. posted | replay | conflict | insufficient. */
+export const reserveRefund = (
+  tx: Tx,
+  accountId: string,
+  refundId: string,
+  amount: bigint,
+  left: bigint,
+): Promise<Outcome> => runIn(tx, reserveRefundVerb, [accountId, refundId, amount, left]);
+
+/** Takes what was set aside: the money has gone back. posted | replay | conflict | exceeded. */
+export const takeRefund = (tx: Tx, accountId: string, refundId: string, amount: bigint): Promise<Outcome> =>
+  runIn(tx, takeRefundVerb, [accountId, refundId, amount]);
+
+/** Gives back what was set aside: the refund came to nothing. posted | replay | conflict | exceeded. */
+export const releaseRefund = (tx: Tx, accountId: string, refundId: string, amount: bigint): Promise<Outcome> =>
+  release(tx, accountId, refundId, amount, { type: 'refund', id: refundId });
+
+/** Credits that could be spent at this moment; the next moment may see others. */
+export async function availableOf(on: Db | Tx, accountId: string): Promise<bigint> {
+  const [row] = await on
+    .select({ available: balances.available })
+    .from(balances)
+    .where(eq(balances.accountId, accountId));
+  return row?.available ?? 0n;
+}
 
 /** One spend of a batch; `runId` is its cause. */
 export interface Spend {

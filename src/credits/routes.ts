@@ -65,7 +65,7 @@ export const renderBalance = (balances: Balances): z.infer<typeof BalanceOut> =>
 });
 
 /** Causes whose ids have a form on the wire; others are shown as they are. */
-const wireKinds = { run: 'run', purchase: 'purchase', hold: 'hold' } as const;
+const wireKinds = { run: 'run', purchase: 'purchase', hold: 'hold', refund: 'refund' } as const;
 const causeId = (type: string, id: string) =>
   type in wireKinds ? toWire(wireKinds[type as keyof typeof wireKinds], id) : id;
 

@@ -70,33 +70,37 @@ const paidFor = (columns: string) => `(select ${columns} from payments.purchases
 const step = (...names: string[]) => `(
   select h.seq from payments.history h where h.purchase_id = p.id and h.what in (${names.map((name) => `'${name}'`).join(', ')}) limit 1)`;
 
+/** Completed, and perhaps refunded since. */
+const PAID = "('completed', 'partially_refunded', 'refunded')";
+const isPaid = `p.state in ${PAID}`;
+
 const ofPurchases: Check[] = [
   {
     id: 'P01',
-    rule: 'A completed purchase was credited to its buyer, once, with exactly its credits',
+    rule: 'A purchase that was completed, and perhaps refunded since, was credited to its buyer, once, with exactly its credits',
     over: purchases,
-    broken: `p.state = 'completed' and ${credited} is distinct from p.credits`,
+    broken: `${isPaid} and ${credited} is distinct from p.credits`,
     money: true,
   },
   {
     id: 'P02',
-    rule: 'A purchase that is not completed has no credits',
+    rule: 'A purchase that was never completed has no credits',
     over: purchases,
-    broken: `p.state <> 'completed' and ${credited} is not null`,
+    broken: `not ${isPaid} and ${credited} is not null`,
     money: true,
   },
   {
     id: 'P05',
     rule: 'What was verified as paid is the price that was agreed, in its currency',
     over: purchases,
-    broken: `p.state = 'completed' and (p.price, p.currency) = ${claim('k.amount, k.currency')} is false`,
+    broken: `${isPaid} and (p.price, p.currency) = ${claim('k.amount, k.currency')} is false`,
     money: true,
   },
   {
     id: 'P06',
     rule: "A completed purchase rests on one claim: its own successful charge, or an operator's decision; on chain, on its payment request",
     over: purchases,
-    broken: `p.method <> 'crypto' and p.state = 'completed' and ${claim(`case k.rail
+    broken: `p.method <> 'crypto' and ${isPaid} and ${claim(`case k.rail
       when 'operator' then k.reference = p.id::text and ${step('review_completed')} is not null
       when 'omise' then (select c.purchase_id = p.id and c.state = 'successful' from payments.charges c where c.charge_id = k.reference)
       else false end`)} is not true
@@ -117,7 +121,7 @@ const ofPurchases: Check[] = [
     rule: 'Every purchase has its trail: how it began, and how it ended',
     over: purchases,
     broken: `${step('purchase_started')} is null
-      or p.state = 'completed' and ${step('purchase_completed', 'review_completed')} is null
+      or ${isPaid} and ${step('purchase_completed', 'review_completed')} is null
       or p.state = 'cancelled' and ${step('purchase_cancelled')} is null
       or p.state = 'review' and ${step('review', 'second_charge')} is null`,
   },
@@ -125,7 +129,7 @@ const ofPurchases: Check[] = [
     id: 'P19',
     rule: 'The completion of a purchase was told in the same transaction',
     over: purchases,
-    broken: `p.state = 'completed' and p.completed_at >= (select coalesce(min(e.created_at), 'infinity') from platform.events e) and (
+    broken: `${isPaid} and p.completed_at >= (select coalesce(min(e.created_at), 'infinity') from platform.events e) and (
       select e.seq from platform.events e
       where e.created_at = p.completed_at and e.subject_id = p.id and e.type = 'payments.purchase_completed' limit 1) is null`,
   },
@@ -243,7 +247,7 @@ export const paymentsChecks: Check[] = [
     rule: 'Credits that were bought come from a purchase that is completed, or from a completion of a payment request',
     over: transfers,
     broken: `t.kind = 'purchase' and case t.ref_type
-      when 'purchase' then ${paidFor('p.state')} is distinct from 'completed'
+      when 'purchase' then ${paidFor(`p.state in ${PAID}`)} is not true
       when 'completion' then (select o.id from payments.completions o where o.id = t.ref_id) is null
       else true end`,
     money: true,
@@ -259,7 +263,7 @@ export const paymentsChecks: Check[] = [
     id: 'P21',
     rule: 'What was claimed completed its purchase',
     over: claims,
-    broken: `(select p.state from payments.purchases p where p.id = k.purchase_id) is distinct from 'completed'`,
+    broken: `(select p.state in ${PAID} from payments.purchases p where p.id = k.purchase_id) is not true`,
     money: true,
   },
   {

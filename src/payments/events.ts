@@ -10,6 +10,8 @@ export const paymentsEvents = {
   'payments.purchase_expired': 'purchase',
   'payments.purchase_cancelled': 'purchase',
   'payments.purchase_review': 'purchase',
+  'payments.purchase_partially_refunded': 'purchase',
+  'payments.purchase_refunded': 'purchase',
   'payments.payment_request_created': 'paymentRequest',
   'payments.payment_request_authentication_failed': 'paymentRequest',
   'payments.payment_request_authenticated': 'paymentRequest',

@@ -1,12 +1,29 @@
 export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
 export { paymentsCommands } from './commands.ts';
+export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { payWith } from './packages.ts';
 export { requestPages } from './pages/request-routes.ts';
 export { checkoutRoutes } from './pages/routes.ts';
+export {
+  claimShare,
+  dropShare,
+  lockPaidPurchase,
+  moneyFor,
+  type PaidPurchase,
+  settleShare,
+} from './purchases/refund.ts';
 export { evmRail, omiseRail } from './rails/configured.ts';
+export type { EvmRail } from './rails/evm/evm.ts';
+export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';
+export {
+  claimOfRequest,
+  lockRefundable,
+  noteRefunded,
+  type RefundableRequest,
+} from './requests/refund.ts';
 export { requestRoutes } from './requests/routes.ts';
 export { type PaymentsDeps, paymentsRoutes } from './routes.ts';
 export { webhookRoutes } from './webhook-routes.ts';

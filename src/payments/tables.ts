@@ -16,7 +16,15 @@ import { amount, baseUnits, bytea, createdAt, moment } from '../platform/databas
 /** Schema `payments`. */
 export const paymentsSchema = pgSchema('payments');
 
-export type PurchaseState = 'pending' | 'completed' | 'failed' | 'expired' | 'cancelled' | 'review';
+export type PurchaseState =
+  | 'pending'
+  | 'completed'
+  | 'failed'
+  | 'expired'
+  | 'cancelled'
+  | 'review'
+  | 'partially_refunded'
+  | 'refunded';
 export type ChargeState =
   | 'creating' // intent committed, the provider's answer is not known yet
   | 'pending'
@@ -78,6 +86,12 @@ export const purchases = paymentsSchema.table(
     /** When an untouched purchase is given up; a charge's own life is the provider's. */
     expiresAt: moment('expires_at').notNull(),
     completedAt: moment('completed_at'),
+    /** Spoken for by refunds, under way or done, and by what was clawed back. */
+    refundCredits: amount('refund_credits').notNull().default(sql`0`),
+    refundAmount: amount('refund_amount').notNull().default(sql`0`),
+    /** Of these, what is done. */
+    refundedCredits: amount('refunded_credits').notNull().default(sql`0`),
+    refundedAmount: amount('refunded_amount').notNull().default(sql`0`),
   },
   (t) => [
     uniqueIndex('purchases_page_token').on(t.pageToken),
@@ -110,6 +124,8 @@ export const charges = paymentsSchema.table(
     /** The reconciler looks again then; null when there is nothing left to learn. */
     nextCheckAt: moment('next_check_at'),
     checks: integer('checks').notNull().default(0),
+    /** What was seen going back after the charge was credited, in one line; told when it changes. */
+    takenBack: text('taken_back'),
   },
   (t) => [
     uniqueIndex('charges_charge_id').on(t.chargeId),

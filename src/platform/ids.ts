@@ -14,6 +14,7 @@ const prefixes = {
   paymentRequest: 'preq',
   purchase: 'pur',
   receipt: 'rcpt',
+  refund: 'rfd',
   run: 'run',
   service: 'svc',
   transfer: 'xfer',

@@ -175,6 +175,32 @@ export const settings = {
     secret: true,
   }),
 
+  REFUNDS: setting(z.enum(['on', 'off']).default('on'), {
+    group: 'Refunds',
+    description: 'off: nothing is given back, by nobody, until it is on again; what was sent is still followed up.',
+    example: 'on',
+  }),
+  REFUND_AUTO_CREDITS: setting(whole(0, 999_999_999_999).prefault('1000'), {
+    group: 'Refunds',
+    description: 'Refunds worth up to so many credits need no operator. 0: all do.',
+    example: '1000',
+  }),
+  REFUND_MAX_CREDITS: setting(whole(1, 999_999_999_999).prefault('1000000'), {
+    group: 'Refunds',
+    description: 'The most that one refund of money may be worth, in credits.',
+    example: '1000000',
+  }),
+  REFUND_MAX_CREDITS_PER_DAY: setting(whole(1, 999_999_999_999).prefault('10000000'), {
+    group: 'Refunds',
+    description: 'The most that all refunds of money within 24 hours may be worth, in credits.',
+    example: '10000000',
+  }),
+  REFUND_MAX_CREDITS_PER_ACCOUNT_DAY: setting(whole(1, 999_999_999_999).prefault('1000000'), {
+    group: 'Refunds',
+    description: 'The same for one account.',
+    example: '1000000',
+  }),
+
   EGRESS_ALLOW: setting(
     list
       .pipe(z.array(z.string().regex(/^(\[[\da-f:.]+\]|[^\s:/[\]]+):\d{1,5}$/i, 'must hold targets as host:port')))

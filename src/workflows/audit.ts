@@ -28,6 +28,10 @@ const event = (columns: string, at: string, type: string) => `(
   select ${columns} from platform.events e where e.created_at = ${at} and e.subject_id = r.id and e.type = ${type} limit 1)`;
 const ending = (columns: string) => event(columns, 'r.finished_at', "'workflows.run_' || r.state");
 
+/** Its owner asked for it afterwards, whatever became of the run: the refund says how much. */
+const isRefunded = `(
+  select f.id from refunds.refunds f where f.subject_id = r.id and f.state = 'completed' limit 1) is not null`;
+
 const ofRuns: Check[] = [
   {
     id: 'W01',
@@ -38,10 +42,10 @@ const ofRuns: Check[] = [
   },
   {
     id: 'W03',
-    rule: 'A run that gave credits back did so on the ledger, and did not succeed',
+    rule: 'A run that gave credits back did so on the ledger, and did not succeed, or was refunded',
     over: runs,
     // The other way round W02 asks: few runs have a return, and all would have to be looked up for it.
-    broken: `r.returned > 0 and (${moved('return')} is distinct from r.returned or r.state not in ('failed', 'cancelled'))`,
+    broken: `r.returned > 0 and (${moved('return')} is distinct from r.returned or r.state not in ('failed', 'cancelled') and not ${isRefunded})`,
     money: true,
   },
   {
@@ -60,15 +64,15 @@ const ofRuns: Check[] = [
   },
   {
     id: 'W07',
-    rule: 'A run that failed gave back all or nothing, as its service promised; one that was cancelled before it began gave back all',
+    rule: 'A run that failed gave back all or nothing, as its service promised; one that was cancelled before it began gave back all; unless it was refunded',
     over: runs,
-    broken: `r.returned not in (0, r.cost)
+    broken: `(r.returned not in (0, r.cost)
       or r.state = 'cancelled' and r.returned <> case when r.attempt = 0 then r.cost else 0 end
       or r.state in ('failed', 'cancelled') and coalesce(${ending("e.payload ->> 'returned'")} <> r.returned::text, false)
       or r.state = 'failed' and r.returned <> ${
         // A service that was never changed promised then what it says now.
         ofService("case when s.version > 1 then r.returned when s.refund_on_failure = 'full' then r.cost else 0 end")
-      }`,
+      }) and not (r.returned > 0 and ${isRefunded})`,
     money: true,
   },
   {

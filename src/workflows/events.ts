@@ -10,5 +10,6 @@ export const workflowsEvents = {
   'workflows.run_succeeded': 'run',
   'workflows.run_failed': 'run',
   'workflows.run_cancelled': 'run',
+  'workflows.run_refunded': 'run',
   'workflows.workflow_repriced': 'workflow',
 } as const satisfies EventTypes;

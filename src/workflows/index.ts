@@ -5,5 +5,6 @@ export { workflowsEvents } from './events.ts';
 export { executorRoutes } from './executor-routes.ts';
 export { runExpirer } from './expire.ts';
 export { workflowsOperatorRoutes } from './operator-routes.ts';
+export { lockRunForRefund, returnRun } from './refund.ts';
 export { type WorkflowsDeps, workflowsRoutes } from './routes.ts';
 export { createRunCommitter } from './start-run.ts';

@@ -4,6 +4,7 @@ import { databaseCorruptions } from './database-corruptions.ts';
 import { didCorruptions } from './did-corruptions.ts';
 import { type Corruption, ledgerCorruptions } from './ledger-corruptions.ts';
 import { auditWithin, brokenIn, checks, type LivedIn, liveIn } from './lived-in.ts';
+import { refundCorruptions } from './refund-corruptions.ts';
 import { requestCorruptions } from './request-corruptions.ts';
 
 let world: LivedIn;
@@ -20,6 +21,7 @@ const corruptions: Corruption[] = [
   ...databaseCorruptions,
   ...didCorruptions,
   ...requestCorruptions,
+  ...refundCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

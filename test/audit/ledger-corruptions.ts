@@ -118,7 +118,7 @@ export const ledgerCorruptions: Corruption[] = [
   ],
   [
     'a route that does not exist, hashed anew',
-    `alter table credits.transfers drop constraint transfers_route;
+    `alter table credits.transfers drop constraint transfers_routes;
       update credits.transfers set debit = 'linked' where ${line('2')} or (account_id = ${busy} and kind = 'grant'); ${rehash}`,
     ['L01'],
   ],
@@ -143,7 +143,11 @@ export const ledgerCorruptions: Corruption[] = [
     `select credits.post(${busy}, 'return', 5, 'run', gen_random_uuid(), null, null)`,
     ['L14', 'W02'],
   ],
-  ['a hold that captured more than its transfers', 'update credits.holds set captured = captured + 1', ['L12']],
+  [
+    'a hold that captured more than its transfers',
+    "update credits.holds set captured = captured + 1 where for_type = 'ask'",
+    ['L12'],
+  ],
   [
     'a hold that gave more than it had',
     `alter table credits.holds drop constraint holds_spent_once; update credits.holds set released = amount`,

@@ -88,6 +88,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await correct(shop, ada, bob);
   await seal(shop);
   await runInEveryWay(shop, executor, ada);
+  await giveBackInEveryWay(shop, executor);
   await hold(shop, ada);
   await identify(shop, ada);
   if (chain) await payOnChain(shop, chain);
@@ -152,6 +153,38 @@ async function buyInEveryWay(shop: Shop, customer: Client): Promise<void> {
   await reached(declined, 'failed');
 }
 
+/** Refunds by the provider, by bank and given up, of a run; and money that went back without us. */
+async function giveBackInEveryWay(shop: Shop, executor: Executor): Promise<void> {
+  const { omise, operator, farebox } = shop;
+  const eve = await newCustomer(farebox);
+  const paid = async (method: Json = { type: 'promptpay' }) => {
+    const purchase = await shop.buy(eve, method);
+    if (omise.charge(shop.chargeOf(purchase))['status'] === 'pending') omise.pay(shop.chargeOf(purchase));
+    await operator.ok('POST', `/v1/admin/purchases/${purchase.id}/converge`);
+    return purchase;
+  };
+  const ask = (subject: Json, more: Json = {}) =>
+    eve.ok('POST', '/v1/refunds', { body: { subject, reason: 'not needed', ...more } });
+  const card = async () => ({ type: 'card', token: await shop.token() });
+  const [one, other, scanned] = [await paid(await card()), await paid(await card()), await paid()];
+  await ask({ type: 'purchase', id: one.id }, { amount: 100 });
+  await ask({ type: 'purchase', id: scanned.id }, { amount: 10 }); // waits for a bank transfer
+  const { id } = await ask({ type: 'purchase', id: scanned.id }, { amount: 20 });
+  await operator.ok('POST', `/v1/admin/refunds/${id}/reject`, { body: { reason: 'no account' } });
+  omise.refund(shop.chargeOf(other), { amount: 20_000 });
+  await eventually(
+    () => eve.ok('GET', `/v1/purchases/${other.id}`),
+    ({ status }) => status === 'partially_refunded',
+  );
+  const run = await accepted(eve, await workflowOf(eve, await offer(operator, executor, '/async-silent')));
+  await eventually(
+    () => eve.ok('GET', `/v1/runs/${run.id}`),
+    ({ attempt }) => attempt === 1,
+  );
+  await eve.ok('POST', `/v1/runs/${run.id}/cancel`);
+  await ask({ type: 'run', id: run.id });
+}
+
 async function correct({ operator }: Shop, ada: Client, bob: Client): Promise<void> {
   for (const [customer, what, credits] of [
     [ada, 'grants', 1000],
@@ -208,12 +241,12 @@ async function identify({ farebox }: Shop, customer: Client): Promise<void> {
  */
 async function payOnChain({ farebox, operator, sql }: Shop, chain: Chain): Promise<void> {
   const stage = await requestStageOn(chain, farebox, operator, sql);
-  const pay = async () => {
+  const pay = async (amount = TEN) => {
     const payer = await newPayer(stage);
     const request = await askFor(stage, payer);
     await agree(stage, payer, request);
     const before = await chain.control.snapshot();
-    await submit(payer, request, await payDollars(payer.wallet, chain, TEN));
+    await submit(payer, request, await payDollars(payer.wallet, chain, amount));
     await standing(stage, payer.client, request, 'completed');
     return { payer, request, before };
   };
@@ -221,7 +254,12 @@ async function payOnChain({ farebox, operator, sql }: Shop, chain: Chain): Promi
   await chain.control.revert(undone.before);
   await chain.control.mine(3);
   await standing(stage, undone.payer.client, undone.request, 'submitted');
-  const { payer } = await pay();
+  const { payer, request } = await pay(TEN + 1_000_000n);
+  const { client } = payer;
+  const asked = await client.ok('POST', '/v1/refunds/challenges', { body: { payment_request_id: request.id } });
+  const proof = { challenge_id: asked.challenge_id, answer: await payer.prove(asked) };
+  const subject = { type: 'payment_request', id: request.id };
+  await client.ok('POST', '/v1/refunds', { body: { subject, proof, reason: 'too much' } });
   await buyOnChain(stage, payer);
   await askFor(stage, walletHolder(), { purpose: { type: 'invoice', reference: 'INV-1' } });
 }

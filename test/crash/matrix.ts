@@ -6,6 +6,7 @@ import { identityScenarios } from './identity-scenarios.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { platformScenarios } from './platform-scenarios.ts';
 import { purchaseScenarios } from './purchase-scenarios.ts';
+import { refundScenarios } from './refund-scenarios.ts';
 import { requestScenarios, requestScenariosHere } from './request-scenarios.ts';
 import { runScenarios } from './run-scenarios.ts';
 import { webhookScenarios } from './webhook-scenarios.ts';
@@ -14,7 +15,7 @@ const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 
 /** Two halves of about the same length, each with a stage of its own, side by side. */
 export const halves = {
-  'what is bought': [...purchaseScenarios, ...paymentScenarios, ...requestScenariosHere],
+  'what is bought': [...purchaseScenarios, ...paymentScenarios, ...refundScenarios, ...requestScenariosHere],
   'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios, ...webhookScenarios],
 };
 

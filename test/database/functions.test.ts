@@ -29,8 +29,10 @@ const definers = [
   'credits.lock(uuid[])',
   'credits.post(uuid,text,bigint,text,uuid,uuid,text)',
   'credits.release(uuid,uuid,bigint,text,uuid)',
+  'credits.reserve_refund(uuid,uuid,bigint,bigint)',
   'credits.spend(uuid,bigint,uuid)',
   'credits.spend_batch(uuid[],bigint[],uuid[])',
+  'credits.take_refund(uuid,uuid,bigint)',
 ];
 
 // REQ E6.4

@@ -46,6 +46,8 @@ const appendOnly = [
   'platform.installation',
   'payments.claims',
   'payments.history',
+  'refunds.history',
+  'refunds.payouts',
 ];
 
 /** Not an identity column, which refuses updates by itself. */
@@ -162,7 +164,9 @@ test('append-only holds against the owner and the superuser, too', async () => {
     insert into payments.purchases (id, account_id, package_id, package_name, credits, price, currency, livemode, method,
       page_token, expires_at) select id, id, id, name, 1, 1, 'THB', false, 'card', 'token', now() from payments.packages;
     insert into payments.claims (rail, reference, purchase_id, amount, currency) select 'omise', 'c', id, 1, 'THB' from payments.purchases;
-    insert into payments.history (purchase_id, actor, what) select id, 'test', 'x' from payments.purchases`);
+    insert into payments.history (purchase_id, actor, what) select id, 'test', 'x' from payments.purchases;
+    insert into refunds.payouts (rail, reference, amount) values ('omise', 'r', 1);
+    insert into refunds.history (refund_id, actor, what) select id, 'test', 'x' from payments.purchases`);
   for (const sql of [owner, root]) {
     for (const table of appendOnly) {
       const column = await firstColumn(table);

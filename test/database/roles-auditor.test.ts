@@ -21,6 +21,7 @@ const hidden = [
   'identity.api_keys',
   'identity.password_resets',
   'identity.refresh_tokens',
+  'identity.service_keys',
   'identity.signing_keys',
   'payments.payment_requests.page_token',
   'payments.purchases.page_token',
@@ -36,7 +37,7 @@ async function columns(): Promise<{ table: string; name: string; readable: boole
       has_column_privilege('farebox_auditor', c.oid, a.attnum, 'SELECT') as readable
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
       join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    where n.nspname in ('credits', 'identity', 'migrations', 'payments', 'platform', 'workflows')
+    where n.nspname in ('credits', 'identity', 'migrations', 'payments', 'platform', 'refunds', 'workflows')
       and c.relkind in ('r', 'p') and not c.relispartition
     order by 2`;
 }

@@ -7,11 +7,12 @@ import * as identity from '../../src/identity/tables.ts';
 import * as requests from '../../src/payments/requests/tables.ts';
 import * as purchases from '../../src/payments/tables.ts';
 import * as platform from '../../src/platform/database/tables.ts';
+import * as refunds from '../../src/refunds/tables.ts';
 import * as workflows from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
 const payments = { ...purchases, ...requests };
-const contexts = { credits, identity, payments, platform, workflows };
+const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
   Object.values(exported)
     .filter((one): one is PgTable => is(one, PgTable))
@@ -108,7 +109,7 @@ test('every reference inside a context has its foreign key, or is a decision tha
   const loose = await root<{ name: string }[]>`
     select a.attrelid::regclass::text || '.' || a.attname as name
     from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('credits', 'identity', 'payments', 'workflows') and c.relkind = 'r' and a.attnum > 0
+    where n.nspname in ('credits', 'identity', 'payments', 'refunds', 'workflows') and c.relkind = 'r' and a.attnum > 0
       and a.attname like '%\_id' and format_type(a.atttypid, null) = 'uuid'
       and not exists (select from pg_constraint k where k.conrelid = c.oid and k.contype in ('f', 'p') and a.attnum = any (k.conkey))
     order by 1`;
@@ -122,6 +123,13 @@ test('every reference inside a context has its foreign key, or is a decision tha
     'payments.payment_requests.merchant_id', // of identity
     'payments.payment_requests.payer_account_id', // of identity
     'payments.purchases.account_id', // of identity
+    'refunds.clawbacks.account_id', // of identity
+    'refunds.clawbacks.purchase_id', // of payments
+    'refunds.history.refund_id', // a refund or a claw-back
+    'refunds.refunds.account_id', // of identity
+    'refunds.refunds.challenge_id', // of identity
+    'refunds.refunds.subject_id', // opaque: a purchase, a payment request, a run
+    'refunds.sightings.purchase_id', // of payments
     'workflows.runs.service_id', // a key would lock the service's row for every run
     'workflows.runs.workflow_id', // a key would lock the workflow's row for every run
     'workflows.workflows.account_id', // of identity

@@ -38,11 +38,11 @@ const CHECKS: Record<string, string> = {
       left join credits.transfers t on t.kind = 'purchase' and (
         t.ref_type = 'purchase' and t.ref_id = p.id or t.ref_type = 'completion' and t.ref_id = o.id)
     group by p.id, p.account_id, p.credits, p.state
-    having count(t.id) <> (p.state = 'completed')::int
+    having count(t.id) <> (p.state in ('completed', 'partially_refunded', 'refunded'))::int
       or bool_or(t.amount <> p.credits or t.account_id <> p.account_id)`,
   'a completed purchase has its claim, and no other has one': `
     select p.id from payments.purchases p left join payments.claims c on c.purchase_id = p.id
-    where (p.state = 'completed' and p.method <> 'crypto') <> (c.purchase_id is not null)`,
+    where (p.state in ('completed', 'partially_refunded', 'refunded') and p.method <> 'crypto') <> (c.purchase_id is not null)`,
   'no credit without its purchase, or without a completed payment request': `
     select t.id from credits.transfers t
       left join payments.purchases p on p.id = t.ref_id and t.ref_type = 'purchase'
@@ -66,17 +66,23 @@ const CHECKS: Record<string, string> = {
   'no spend without its run': `
     select t.id from credits.transfers t left join workflows.runs r on r.id = t.ref_id
     where t.kind = 'spend' and r.id is null`,
-  'what a run gave back is what the ledger gave back, and never for a success': `
+  'what a run gave back is what the ledger gave back, and for a success only by a refund': `
     select r.id from workflows.runs r
       left join credits.transfers t on t.kind = 'return' and t.ref_type = 'run' and t.ref_id = r.id
     group by r.account_id, r.id, r.returned, r.state
-    having count(t.id) > 1 or coalesce(sum(t.amount), 0) <> r.returned or (r.state = 'succeeded' and r.returned > 0)`,
+    having count(t.id) > 1 or coalesce(sum(t.amount), 0) <> r.returned or (r.state = 'succeeded' and r.returned > 0
+      and not exists (select from refunds.refunds f where f.subject_id = r.id and f.state = 'completed'))`,
   'a run has an end exactly when it is over': `
     select id from workflows.runs where (finished_at is not null) <> (state in ('succeeded', 'failed', 'cancelled'))`,
   'a run ended once': `
     select subject_id from platform.events
     where type in ('workflows.run_succeeded', 'workflows.run_failed', 'workflows.run_cancelled')
     group by subject_id having count(*) > 1`,
+  'what a provider gave back for a refund, it gave back once': `
+    select refund_id from refunds.payouts where refund_id is not null group by refund_id having count(*) > 1`,
+  'no refund holds credits once it is over': `
+    select f.id from refunds.refunds f join credits.holds h on h.account_id = f.account_id and h.id = f.id
+    where f.state in ('completed', 'rejected', 'failed') and h.amount <> h.captured + h.released`,
   'a purchase was completed once': `
     select subject_id from platform.events where type = 'payments.purchase_completed' group by subject_id having count(*) > 1`,
 };

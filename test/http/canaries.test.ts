@@ -230,7 +230,7 @@ describe('nobody sees again', () => {
     const root = postgres(world.farebox.database.superuserUrl, { max: 1 });
     const columns = await root`
       select format('%I.%I', table_schema, table_name) as name from information_schema.tables
-      where table_schema in ('identity', 'credits', 'payments', 'workflows', 'platform', 'migrations')
+      where table_schema in ('identity', 'credits', 'payments', 'workflows', 'refunds', 'platform', 'migrations')
         and table_type = 'BASE TABLE'`;
     const rows: { of: string; text: string }[] = [];
     for (const { name } of columns) {

@@ -85,7 +85,7 @@ test('and is neither stored nor logged', async () => {
   const root = postgres(world.farebox.database.superuserUrl, { max: 1 });
   const tables = await root`
     select format('%I.%I', table_schema, table_name) as name from information_schema.tables
-    where table_schema in ('identity', 'credits', 'payments', 'workflows', 'platform') and table_type = 'BASE TABLE'`;
+    where table_schema in ('identity', 'credits', 'payments', 'workflows', 'refunds', 'platform') and table_type = 'BASE TABLE'`;
   for (const { name } of tables) {
     const rows = await root.unsafe(`select t::text as line from ${name} t`);
     for (const { line } of rows) {

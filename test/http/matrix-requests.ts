@@ -79,6 +79,14 @@ const agreed = async (world: World): Promise<string> => {
   await world.owner.ok('POST', `${path}/authorizations`, { body });
   return path;
 };
+/** A run that the owner has cancelled after it began: its credits go back when they are asked for. */
+const refundable = async (world: World): Promise<Json> => {
+  const { run } = await world.startRun();
+  await world.owner.ok('POST', `/v1/runs/${run.id}/cancel`);
+  return { subject: { type: 'run', id: run.id }, reason };
+};
+const refunded = async (world: World): Promise<string> =>
+  (await world.owner.ok('POST', '/v1/refunds', { body: await refundable(world) })).id;
 const webhook = { url: 'https://hooks.example.com/', events: ['platform.*'] };
 
 /** The former ones go: an account has but a few. */
@@ -190,6 +198,13 @@ export const requests: Record<string, Ask> = {
     const request = await newRequest(world);
     await clientOf(world.farebox.url, world.operator).ok('POST', `/v1/payment-requests/${request.id}/cancel`);
     return at(`${new URL(request.page_url).pathname}/events`);
+  },
+  'POST /v1/refunds': async (world) => at('/v1/refunds', await refundable(world)),
+  'GET /v1/refunds': () => at('/v1/refunds'),
+  'GET /v1/refunds/:id': async (world) => at(`/v1/refunds/${await refunded(world)}`),
+  'POST /v1/refunds/challenges': async (world) => {
+    const id = (await agreed(world)).split('/').at(-1);
+    return at('/v1/refunds/challenges', { payment_request_id: id });
   },
   'GET /v1/services': () => at('/v1/services'),
   'GET /v1/services/:id': ({ service }) => at(`/v1/services/${service.id}`),
@@ -318,5 +333,13 @@ export const requests: Record<string, Ask> = {
   'GET /v1/admin/audit': () => at(admin('audit')),
   'POST /v1/admin/audit': () => at(admin('audit')),
   'POST /v1/admin/audit/clear': () => at(admin('audit/clear'), { reason }),
+  'GET /v1/admin/refunds': () => at(admin('refunds')),
+  'GET /v1/admin/refunds/:id': async (world) => at(admin(`refunds/${await refunded(world)}`)),
+  'POST /v1/admin/refunds/:id/approve': async (world) =>
+    at(admin(`refunds/${await refunded(world)}/approve`), { reason }),
+  'POST /v1/admin/refunds/:id/reject': async (world) =>
+    at(admin(`refunds/${await refunded(world)}/reject`), { reason }),
+  'POST /v1/admin/refunds/:id/payouts': async (world) =>
+    at(admin(`refunds/${await refunded(world)}/payouts`), { type: 'bank_transfer', reference: randomUUID() }),
   'GET /v1/admin/runs/:id': async (world) => at(admin(`runs/${(await world.startRun()).run.id}`)),
 };

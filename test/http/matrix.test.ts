@@ -9,7 +9,15 @@ import { type Caller, callers, codeOf, internalRoutes, publicRoutes, type Row } 
 import { requests } from './matrix-requests.ts';
 import { logInAgain, openWorld, type World } from './world.ts';
 
-const SCOPES = ['read', 'purchases:write', 'payment_requests:write', 'workflows:write', 'runs:write', 'webhooks:write'];
+const SCOPES = [
+  'read',
+  'purchases:write',
+  'payment_requests:write',
+  'refunds:write',
+  'workflows:write',
+  'runs:write',
+  'webhooks:write',
+];
 interface Who {
   token: string | null;
   email: string;
@@ -158,7 +166,7 @@ test('what one listener has the other does not know, whoever asks', async () => 
 
 // REQ E5.4
 test('the lists of one account show nothing of another', async () => {
-  const lists = ['api-keys', 'credits/transfers', 'purchases', 'workflows', 'runs'];
+  const lists = ['api-keys', 'credits/transfers', 'purchases', 'workflows', 'runs', 'refunds'];
   await world.buy(world.owner);
   await world.startRun();
   const stranger = await world.operator.ok('GET', `/v1/admin/accounts?email=${world.other.email}`);

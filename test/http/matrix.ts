@@ -20,6 +20,7 @@ type OpenedBy =
       | 'read'
       | 'purchases:write'
       | 'payment_requests:write'
+      | 'refunds:write'
       | 'workflows:write'
       | 'runs:write'
       | 'webhooks:write'
@@ -68,6 +69,10 @@ export const publicRoutes: Row[] = [
   ['POST',   '/v1/payment-requests/:id/status',             'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/v1/payment-requests/:id/receipt',            'read',            401, 401, 403, 404, 409, 409], // it is not paid
   ['POST',   '/v1/payment-requests/:id/transactions',       'purchases:write', 401, 401, 403, 404, 403, 202],
+  ['POST',   '/v1/refunds',                                 'refunds:write',   401, 401, 403, 404, 404, 201],
+  ['GET',    '/v1/refunds',                                 'read',            401, 401, 403, 200, 200, 200],
+  ['GET',    '/v1/refunds/:id',                             'read',            401, 401, 403, 404, 404, 200],
+  ['POST',   '/v1/refunds/challenges',                      'refunds:write',   401, 401, 403, 404, 404, 201],
   ['GET',    '/v1/services',                                'read',            401, 401, 403, 200, 200, 200],
   ['GET',    '/v1/services/:id',                            'read',            401, 401, 403, 200, 200, 200],
   ['POST',   '/v1/workflows',                               'workflows:write', 401, 401, 403, 201, 201, 201],
@@ -148,6 +153,11 @@ export const internalRoutes: Row[] = [
   ['PATCH',  '/v1/admin/services/:id',                      'operator',        401, 401, 403, 403, 200, 200],
   ['POST',   '/v1/admin/services/:id/signing-secrets',      'operator',        401, 401, 403, 403, 201, 201],
   ['POST',   '/v1/admin/services/:id/reprice-workflows',    'operator',        401, 401, 403, 403, 200, 200],
+  ['GET',    '/v1/admin/refunds',                           'operator',        401, 401, 403, 403, 200, 200],
+  ['GET',    '/v1/admin/refunds/:id',                       'operator',        401, 401, 403, 403, 200, 200],
+  ['POST',   '/v1/admin/refunds/:id/approve',               'operator',        401, 401, 403, 403, 409, 409], // it is over
+  ['POST',   '/v1/admin/refunds/:id/reject',                'operator',        401, 401, 403, 403, 409, 409],
+  ['POST',   '/v1/admin/refunds/:id/payouts',               'operator',        401, 401, 403, 403, 409, 409],
   ['GET',    '/v1/admin/runs/:id',                          'operator',        401, 401, 403, 403, 200, 200],
   ['GET',    '/v1/admin/audit',                             'operator',        401, 401, 403, 403, 200, 200],
   ['POST',   '/v1/admin/audit',                             'operator',        401, 401, 403, 403, 202, 202],

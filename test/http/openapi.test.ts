@@ -80,8 +80,13 @@ describe.each(sides)('the %s document', (side, routes: Row[]) => {
       .map(([path]) => path);
     expect(required.sort()).toEqual(
       side === 'public'
-        ? ['/v1/payment-requests', '/v1/purchases', '/v1/workflows/{id}/runs']
-        : ['/v1/admin/accounts/{id}/adjustments', '/v1/admin/accounts/{id}/grants', '/v1/admin/purchases/{id}/resolve'],
+        ? ['/v1/payment-requests', '/v1/purchases', '/v1/refunds', '/v1/workflows/{id}/runs']
+        : [
+            '/v1/admin/accounts/{id}/adjustments',
+            '/v1/admin/accounts/{id}/grants',
+            '/v1/admin/purchases/{id}/resolve',
+            ...['approve', 'payouts', 'reject'].map((what) => `/v1/admin/refunds/{id}/${what}`),
+          ],
     );
   });
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Client, type Json, newCustomer } from '../harness/client.ts';
-import { CREDITS, type Hands, handsOf, openShop, type Shop, uuidOf } from './shop.ts';
+import { CREDITS, type Hands, handsOf, openShop, type Shop } from './shop.ts';
 
 let shop: Shop;
 let hands: Hands;
@@ -21,7 +21,8 @@ const status = async (purchase: Json) => (await customer.ok('GET', `/v1/purchase
 
 async function lookEverywhere() {
   await shop.omise.settled();
-  for (const name of ['webhook-inbox', 'event-sweep', 'reconcile', 'webhook-inbox']) await hands.run(name);
+  for (const name of ['webhook-inbox', 'event-sweep', 'reconcile', 'subscriptions', 'refund-sightings'])
+    await hands.run(name);
 }
 
 async function completed(): Promise<Json> {
@@ -32,12 +33,8 @@ async function completed(): Promise<Json> {
   return purchase;
 }
 
-/** What people at the provider's dashboard, and card holders' banks, do to a payment whose credits are granted. */
+/** What no provider should do to a payment whose credits are granted. (Refunds and disputes: `test/refunds/elsewhere.test.ts`.) */
 const afterwards: [string, string, (id: string) => unknown][] = [
-  ['refunded in part', 'refunded_after_credit', (id) => shop.omise.refund(id, { amount: 10_000 })],
-  ['refunded whole', 'refunded_after_credit', (id) => shop.omise.refund(id)],
-  ['voided', 'voided_after_credit', (id) => shop.omise.mutate(id, { data: 'disguise', set: { voided: true } })],
-  ['disputed', 'disputed_after_credit', (id) => shop.omise.dispute(id)],
   [
     'shown as reversed',
     'reversed_after_credit',
@@ -68,46 +65,6 @@ describe('a payment that is undone after its credits were granted', () => {
       expect(await shop.alarmsAbout(id)).toEqual(['security.payment_review']);
     },
   );
-
-  test('a second refund, after the first one was dealt with, is told again', async () => {
-    const purchase = await completed();
-    const id = shop.chargeOf(purchase);
-    const look = async () => {
-      await lookEverywhere();
-      const [row] = await shop.sql`
-        select detail, resolved_at is null as open from payments.differences where purchase_id = ${uuidOf(purchase.id)}`;
-      return { refunded: row?.['detail'].refunded_amount, open: row?.['open'] };
-    };
-    const deal = () =>
-      shop.operator.ok('POST', '/v1/admin/differences/resolve', {
-        body: { kind: 'refunded_after_credit', reference: id, reason: 'credits were taken back by hand' },
-      });
-    shop.omise.refund(id, { amount: 10_000 });
-    expect(await look()).toEqual({ refunded: 10_000, open: true });
-    await deal();
-    expect(await look(), 'dealt with').toEqual({ refunded: 10_000, open: false });
-    shop.omise.refund(id, { amount: 5_000 });
-    expect(await look()).toEqual({ refunded: 15_000, open: true });
-    await deal();
-    expect(await look()).toEqual({ refunded: 15_000, open: false });
-    expect(await shop.booked(purchase)).toEqual(ONCE);
-  });
-
-  test('a dispute after a refund that was dealt with is told, too', async () => {
-    const purchase = await completed();
-    const id = shop.chargeOf(purchase);
-    shop.omise.refund(id, { amount: 10_000 });
-    await lookEverywhere();
-    await shop.operator.ok('POST', '/v1/admin/differences/resolve', {
-      body: { kind: 'refunded_after_credit', reference: id, reason: 'credits were taken back by hand' },
-    });
-    shop.omise.dispute(id);
-    await lookEverywhere();
-    const { data } = await shop.operator.ok('GET', '/v1/admin/differences');
-    expect(data.filter(({ reference }: Json) => reference === id)).toMatchObject([
-      { detail: { refunded_amount: 10_000, disputed: true } },
-    ]);
-  });
 
   test('a dispute that was won leaves the purchase as it is', async () => {
     const purchase = await completed();

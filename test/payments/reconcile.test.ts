@@ -171,16 +171,16 @@ describe('farebox reconcile', () => {
 
   test('1 when they differ, and it says where', async () => {
     const purchase = await completed();
-    shop.omise.mutate(shop.chargeOf(purchase), { data: 'dashboard_refund', amount: 100 });
+    shop.omise.mutate(shop.chargeOf(purchase), { data: 'amount_off_by_one' });
     const { code, out } = await command(['--days', '7']);
     expect(code).toBe(1);
     expect(out).toContain('differences  1\n');
-    expect(out).toMatch(new RegExp(`refunded_after_credit +${shop.chargeOf(purchase)} +${purchase.id}`));
+    expect(out).toMatch(new RegExp(`wrong_amount_after_credit +${shop.chargeOf(purchase)} +${purchase.id}`));
     const machine = await command(['--json']);
     expect(machine.code).toBe(1);
     expect(JSON.parse(machine.out)).toMatchObject({
       credited: 0,
-      differences: [{ kind: 'refunded_after_credit', purchase_id: purchase.id, detail: { refunded_amount: 100 } }],
+      differences: [{ kind: 'wrong_amount_after_credit', purchase_id: purchase.id, detail: { amount: 50_001 } }],
     });
   });
 

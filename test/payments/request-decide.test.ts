@@ -12,6 +12,7 @@ const facts = (more: Partial<Facts> = {}): Facts => ({
     isCancelled: false,
     takesLate: false,
     settled: [],
+    givenBack: 0n,
     isWaiting: false,
     now: BEFORE,
   },

@@ -8,9 +8,13 @@ import { createAlarm } from '../../src/platform/audit-log.ts';
 import { databaseOptions } from '../../src/platform/commands.ts';
 import { readConfig } from '../../src/platform/config.ts';
 import { openDatabase } from '../../src/platform/database/clients.ts';
+import { subscriptionWorker } from '../../src/platform/delivery/subscriptions.ts';
 import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { createMetrics } from '../../src/platform/metrics.ts';
+import { limitsOf } from '../../src/refunds/limits.ts';
+import { onChargeTakenBack } from '../../src/refunds/sightings.ts';
+import { refundsWorkers } from '../../src/refunds/workers.ts';
 import { type CallOptions, type Client, type Json, newOperator } from '../harness/client.ts';
 import { type FareboxOptions, fareboxForFile, omiseKeys, type TestFarebox } from '../harness/farebox.ts';
 
@@ -146,7 +150,11 @@ export async function handsOf(farebox: TestFarebox): Promise<Hands> {
   const expected = { livemode: false, currency: 'THB', apiVersion: '2019-05-29', webhookUrl: '' };
   const evm = evmRail(config, { log, metrics });
   const capabilities = watchCapabilities(rail, expected, log);
-  const workers = paymentsWorkers({ ...deps, evm, capabilities, wakeChecker: () => {} });
+  const workers = [
+    ...paymentsWorkers({ ...deps, evm, capabilities, wakeChecker: () => {} }),
+    ...refundsWorkers({ ...deps, evm, limits: limitsOf(config), deadlineMs: config.OMISE_DEADLINE_MS }),
+    subscriptionWorker(deps, { 'payments.charge_taken_back': { 'refunds.sightings': onChargeTakenBack } }),
+  ];
   return {
     deps,
     run: async (name) => {

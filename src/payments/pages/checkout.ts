@@ -47,6 +47,10 @@ function stateOf(view: Checkout): Markup {
   switch (purchase.state) {
     case 'completed':
       return done(view);
+    case 'partially_refunded':
+      return status('good', 'Paid, and refunded in part', 'A part of the money went back, and its credits with it.');
+    case 'refunded':
+      return status('wait', 'Refunded', 'The money went back, and the credits with it.');
     case 'failed':
       return status(
         'bad',

@@ -26,7 +26,7 @@ const MAX_ATTEMPTS = 10; // on one link: whoever has it may try again, but not f
 const ANY = answers({ 200: z.string(), 303: Nothing });
 const HIDDEN = { hide: true } as const;
 const LAST_EVENTS = new Set(
-  ['completed', 'failed', 'expired', 'cancelled'].map((state) => `payments.purchase_${state}`),
+  ['completed', 'failed', 'expired', 'cancelled', 'refunded'].map((state) => `payments.purchase_${state}`),
 );
 
 /** The hosted checkout: anybody with the link sees the purchase and can pay it. */

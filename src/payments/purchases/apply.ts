@@ -8,6 +8,7 @@ import { charges, claims, purchases } from '../tables.ts';
 import { type Decision, decide } from './decide.ts';
 import { type Actor, note, type Purchase, tellCharge } from './history.ts';
 import { endPurchase, move } from './move.ts';
+import { tellTakenBack } from './refund.ts';
 import { differAfterCredit, review, seenBefore, tellSecond } from './review.ts';
 
 /** What reading a charge changed. `review`: something new that a person has to look at. */
@@ -54,6 +55,7 @@ async function applyLocked(
   // A charge that is over does not open again: this reading is older than the one that was applied.
   if (decision.verdict === 'pending' && isOver(attempt)) return { applied: 'unchanged', purchase };
   await recordCharge(tx, attempt, charge, decision);
+  if (attempt.state === 'successful') await tellTakenBack(tx, attempt, purchase, charge);
   await failpoint('payments.apply.after_record');
   switch (decision.verdict) {
     case 'credit':

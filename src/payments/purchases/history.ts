@@ -6,7 +6,7 @@ import { history, type purchases } from '../tables.ts';
 export type Purchase = typeof purchases.$inferSelect;
 
 /** Who did a step: an account, or a part of ours. */
-export type Actor = 'webhook' | 'chain' | 'reconciler' | 'page' | 'request' | `account:${string}`;
+export type Actor = 'refund' | 'webhook' | 'chain' | 'reconciler' | 'page' | 'request' | `account:${string}`;
 
 /** Adds a step to a purchase's audit trail, in the transaction that makes it. */
 export async function note(

@@ -1,7 +1,11 @@
-import { and, eq, inArray, ne, sql } from 'drizzle-orm';
+import { and, eq, inArray, notInArray, sql } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
 import { charges, type PurchaseState, purchases } from '../tables.ts';
 import { type Purchase, tellPurchase } from './history.ts';
+
+/** States of a purchase whose credits were granted. What follows one of them is another one of them (`refund.ts`). */
+const PAID: PurchaseState[] = ['completed', 'partially_refunded', 'refunded'];
+export const isPaid = ({ state }: Pick<Purchase, 'state'>): boolean => PAID.includes(state);
 
 /** Puts a purchase into a state and tells of it. The caller holds its lock and has decided. */
 export async function move(
@@ -19,7 +23,7 @@ export async function move(
       ...more,
       ...(state === 'completed' ? { completedAt: sql`now()` } : {}),
     })
-    .where(and(eq(purchases.id, purchase.id), ne(purchases.state, 'completed')))
+    .where(and(eq(purchases.id, purchase.id), notInArray(purchases.state, PAID)))
     .returning();
   if (!moved) throw new Error('a completed purchase is not left');
   await tellPurchase(tx, moved);

@@ -5,9 +5,12 @@ import type { Charge } from '../rails/rail.ts';
 import { charges, claims, differences } from '../tables.ts';
 import type { Applied, Attempt, Outcome } from './apply.ts';
 import { type Actor, note, type Purchase } from './history.ts';
-import { move } from './move.ts';
+import { isPaid, move } from './move.ts';
 
 /** Money that moved, or may have, but not as agreed: it is written down, and a person has to look. */
+
+/** What can happen to a credited charge by the provider's own rules. */
+const TAKEN_BACK = new Set(['refunded', 'voided', 'disputed']);
 
 /** The provider shows something else than what was agreed, from the beginning or since the purchase was credited. */
 export async function review(
@@ -19,12 +22,8 @@ export async function review(
   actor: Actor,
 ): Promise<Outcome> {
   if (attempt.state === 'successful') {
-    const detail = {
-      amount: Number(charge.amount),
-      refunded_amount: Number(charge.refundedAmount),
-      voided: charge.voided,
-      disputed: charge.hasOpenDispute,
-    };
+    if (TAKEN_BACK.has(reason)) return { applied: 'unchanged', purchase }; // told by `tellTakenBack`
+    const detail = { amount: Number(charge.amount), captured_amount: Number(charge.capturedAmount ?? charge.amount) };
     return differAfterCredit(tx, purchase, charge, reason, detail, actor);
   }
   if (attempt.state === 'review') return { applied: 'unchanged', purchase };
@@ -39,7 +38,7 @@ export async function review(
   return { applied: 'review', purchase: await putInReview(tx, purchase) };
 }
 
-/** Credited before; now the provider shows a refund, a void, a dispute or a reversal. The credits stay where they are. */
+/** Credited before; now the provider shows another amount, or a reversal. The credits stay where they are. */
 export async function differAfterCredit(
   tx: Tx,
   purchase: Purchase,
@@ -93,4 +92,4 @@ export async function tellSecond(tx: Tx, purchase: Purchase, charge: Charge, act
 
 /** A completed purchase stays so. */
 const putInReview = async (tx: Tx, purchase: Purchase): Promise<Purchase> =>
-  purchase.state === 'completed' || purchase.state === 'review' ? purchase : move(tx, purchase, 'review', {});
+  isPaid(purchase) || purchase.state === 'review' ? purchase : move(tx, purchase, 'review', {});

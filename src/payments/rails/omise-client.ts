@@ -25,6 +25,7 @@ export interface OmiseClient {
     retrieve(id: string): Promise<unknown>;
     list(query: Record<string, unknown>): Promise<unknown>;
     expire(id: string): Promise<unknown>;
+    createRefund(id: string, order: Record<string, unknown>): Promise<unknown>;
   };
   events: { list(query: Record<string, unknown>): Promise<unknown> };
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Change, Charge, Unreadable } from './rail.ts';
+import type { Change, Charge, ProviderRefund, Unreadable } from './rail.ts';
 
 /**
  * Omise's objects (API version 2019-05-29), read strictly where money depends on it: an unknown or missing status is
@@ -15,6 +15,25 @@ const time = z
 export const CHARGE_ID = /^chrg_(test_)?[a-z0-9]{8,40}$/;
 const ATTEMPT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
+const REFUND_ID = /^rfd_[0-7][0-9a-hjkmnp-tv-z]{25}$/;
+
+const OmiseRefund = z.looseObject({
+  object: z.literal('refund'),
+  id: z.string().regex(/^rfnd_(test_)?[a-z0-9]{8,40}$/),
+  amount: integer,
+  voided: z.boolean().default(false),
+  charge: z.string().regex(CHARGE_ID),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
+});
+
+/** `undefined` when it is not a refund of that charge that can be relied on. */
+export function readRefund(chargeId: string, json: unknown): ProviderRefund | undefined {
+  const refund = OmiseRefund.safeParse(json).data;
+  if (refund?.charge !== chargeId) return undefined;
+  const id = z.string().regex(REFUND_ID).safeParse(refund.metadata?.['refund_id']).data;
+  return { id: refund.id, amount: refund.amount, voided: refund.voided, refundId: id ?? null };
+}
+
 const OmiseCharge = z.looseObject({
   object: z.literal('charge'),
   id: z.string().regex(CHARGE_ID),
@@ -27,7 +46,11 @@ const OmiseCharge = z.looseObject({
   captured_amount: integer.nullish(),
   refunded_amount: integer.default(0n),
   currency: z.string().regex(/^[A-Za-z]{3}$/),
-  dispute: z.looseObject({ status: z.string() }).nullish(),
+  dispute: z
+    .looseObject({ status: z.string(), id: z.string().max(100).optional(), amount: integer.optional() })
+    .nullish(),
+  refundable: z.boolean().default(false),
+  refunds: z.looseObject({ data: z.array(z.unknown()) }).nullish(),
   metadata: z.record(z.string(), z.unknown()).nullish(),
   authorize_uri: z.string().nullish(),
   source: z
@@ -62,6 +85,13 @@ export function readCharge(json: unknown): Charge | undefined {
     refundedAmount: charge.refunded_amount,
     currency: charge.currency.toUpperCase(),
     hasOpenDispute: charge.dispute ? !SETTLED_DISPUTES.has(charge.dispute.status) : false,
+    refundable: charge.refundable,
+    // What cannot be read is missing in the sum, and so is noticed by whoever adds up.
+    refunds: (charge.refunds?.data ?? []).map((one) => readRefund(charge.id, one)).filter((one) => one !== undefined),
+    dispute:
+      charge.dispute?.id === undefined
+        ? null
+        : { id: charge.dispute.id, status: charge.dispute.status, amount: charge.dispute.amount ?? charge.amount },
     attemptId: attemptIdOf(charge.metadata),
     authorizeUri: charge.authorize_uri ?? null,
     qrUri: charge.source?.scannable_code?.image?.download_uri ?? null,

@@ -1,9 +1,27 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Agent, request } from 'undici';
+import { Agent } from 'undici';
 import type { z } from 'zod';
 import { call, createOmiseClient, type OmiseClient, type Trace } from './omise-client.ts';
-import { Account, CapabilityObject, CHARGE_ID, ChargeList, EventList, Refusal, readCharge } from './omise-objects.ts';
-import { type Capability, type Charge, type ChargeOrder, type Outcome, type Rail, UNREADABLE } from './rail.ts';
+import { fetchImage } from './omise-image.ts';
+import {
+  Account,
+  CapabilityObject,
+  CHARGE_ID,
+  ChargeList,
+  EventList,
+  Refusal,
+  readCharge,
+  readRefund,
+} from './omise-objects.ts';
+import {
+  type Capability,
+  type Charge,
+  type ChargeOrder,
+  type Outcome,
+  type ProviderRefund,
+  type Rail,
+  UNREADABLE,
+} from './rail.ts';
 
 export interface OmiseOptions {
   url: string;
@@ -23,8 +41,6 @@ const PAGE = 100;
 const READ_TRIES = 3;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 4_000;
-const MAX_IMAGE_BYTES = 512 * 1024;
-const IMAGE_TYPES = new Set(['image/png', 'image/svg+xml']);
 
 /** Errors that, on a connection that was never made, mean that nothing can have been done. */
 const NEVER_CONNECTED = new Set([
@@ -120,6 +136,18 @@ export function createOmiseRail(options: OmiseOptions): Rail {
         options.deadlineMs,
       );
     },
+    refund: async ({ refundId, chargeId, amount }) => {
+      if (!CHARGE_ID.test(chargeId)) return { outcome: 'rejected', code: 'not_found', message: 'not a charge id' };
+      // Whether it becomes a void is the provider's to decide: not settled yet, and all of it.
+      const order = { amount: Number(amount), metadata: { refund_id: refundId } };
+      return once(
+        'charges.refund',
+        (api) => api.charges.createRefund(chargeId, order),
+        (json) => ownRefund({ refundId, chargeId, amount }, json),
+        options.deadlineMs,
+        { 'Idempotency-Key': refundId },
+      );
+    },
     capability: async () => {
       const account = await reading('account.retrieve', (api) => api.account.retrieve(), reader(Account));
       if (account.outcome !== 'ok') return account;
@@ -158,6 +186,14 @@ const sameCharge = (id: string, json: unknown): Charge | undefined => {
 const ownCharge = (attemptId: string, json: unknown): Charge | undefined => {
   const charge = readCharge(json);
   return charge?.attemptId === attemptId ? charge : undefined;
+};
+
+const ownRefund = (
+  { refundId, chargeId, amount }: { refundId: string; chargeId: string; amount: bigint },
+  json: unknown,
+): ProviderRefund | undefined => {
+  const refund = readRefund(chargeId, json);
+  return refund?.refundId === refundId && refund.amount === amount ? refund : undefined;
 };
 
 const pageOf = (since: Date, offset: number) => ({
@@ -229,34 +265,4 @@ function describe(
     maxAmount: capability.limits.charge_amount.max,
     methods: new Set(methods),
   };
-}
-
-/** QR images lie at the provider and may want the secret key, which goes nowhere else. */
-async function fetchImage(
-  uri: string,
-  from: { origin: string; secretKey: string; deadlineMs: number; agent: Agent },
-): Promise<Outcome<{ type: string; bytes: Buffer }>> {
-  if (!URL.canParse(uri) || new URL(uri).origin !== from.origin)
-    return { outcome: 'rejected', code: 'foreign_image', message: 'not an image of the provider' };
-  try {
-    const authorization = `Basic ${Buffer.from(`${from.secretKey}:`).toString('base64')}`;
-    const signal = AbortSignal.timeout(from.deadlineMs);
-    const reply = await request(uri, { headers: { authorization }, dispatcher: from.agent, signal });
-    const type = String(reply.headers['content-type']).split(';', 1)[0] ?? '';
-    if (reply.statusCode !== 200 || !IMAGE_TYPES.has(type)) {
-      await reply.body.dump();
-      return { outcome: 'unavailable', reason: `http_${reply.statusCode}` };
-    }
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of reply.body) {
-      size += chunk.length;
-      if (size > MAX_IMAGE_BYTES)
-        return { outcome: 'rejected', code: 'image_too_large', message: 'the image is too large' };
-      chunks.push(chunk);
-    }
-    return { outcome: 'ok', value: { type, bytes: Buffer.concat(chunks) } };
-  } catch {
-    return { outcome: 'unavailable', reason: 'no_image' };
-  }
 }

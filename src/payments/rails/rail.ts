@@ -33,6 +33,11 @@ export interface Charge {
   /** ISO 4217, upper case. */
   currency: string;
   hasOpenDispute: boolean;
+  /** The provider lets money go back by `refund`. */
+  refundable: boolean;
+  /** Each refund and void that the charge shows. */
+  refunds: ProviderRefund[];
+  dispute: { id: string; status: string; amount: bigint } | null;
   /** Ours, from the metadata; `null` on charges that others made. */
   attemptId: string | null;
   authorizeUri: string | null;
@@ -41,6 +46,21 @@ export interface Charge {
   failureMessage: string | null;
   expiresAt: Date | null;
   createdAt: Date;
+}
+
+export interface ProviderRefund {
+  id: string;
+  amount: bigint;
+  voided: boolean;
+  /** Ours, from the metadata; `null` on those that others made. */
+  refundId: string | null;
+}
+
+export interface RefundOrder {
+  /** Goes into the metadata, where a refund whose answer was lost is found again. */
+  refundId: string;
+  chargeId: string;
+  amount: bigint;
 }
 
 /** An order to make a charge. */
@@ -101,6 +121,8 @@ export interface Rail {
   changedSince(since: Date, offset: number): Promise<Outcome<{ changes: Change[]; hasMore: boolean }>>;
   /** Ends an unpaid charge; the answer is the charge as it is then, which may be paid. */
   expire(chargeId: string): Promise<Outcome<Charge>>;
+  /** Gives money of a charge back, or voids it. The refund that is answered carries our id; everything else is `unknown`. */
+  refund(order: RefundOrder): Promise<Outcome<ProviderRefund>>;
   capability(): Promise<Outcome<Capability>>;
   /** The QR image of a charge; `rejected` when it is none, too large, or not where the provider lives. */
   image(uri: string): Promise<Outcome<{ type: string; bytes: Buffer }>>;

@@ -59,7 +59,13 @@ export async function reconcile(deps: ConvergeDeps, days = DAYS): Promise<Reconc
 async function unsettled(db: Db, found: Charge[]): Promise<Charge[]> {
   if (found.length === 0) return [];
   const rows = await db
-    .select({ id: claims.reference, price: claims.amount, currency: claims.currency, livemode: purchases.livemode })
+    .select({
+      id: claims.reference,
+      price: claims.amount,
+      currency: claims.currency,
+      livemode: purchases.livemode,
+      takenBack: charges.takenBack,
+    })
     .from(claims)
     .innerJoin(charges, eq(charges.chargeId, claims.reference))
     .innerJoin(purchases, eq(purchases.id, claims.purchaseId))
@@ -76,7 +82,8 @@ async function unsettled(db: Db, found: Charge[]): Promise<Charge[]> {
   const credited = new Map(rows.map(({ id, ...agreed }) => [id, agreed]));
   return found.filter((charge) => {
     const agreed = credited.get(charge.id);
-    return !agreed || decide(charge, agreed).verdict !== 'credit';
+    // What was taken back may have come again: a dispute that was won.
+    return !agreed || agreed.takenBack !== null || decide(charge, agreed).verdict !== 'credit';
   });
 }
 

@@ -10,6 +10,8 @@ export interface Facts {
   takesLate: boolean;
   /** Settlements that are in the chain now. */
   settled: { amount: bigint; at: Date; isFinal: boolean }[];
+  /** Given back of what had not completed it, or was in excess. */
+  givenBack: bigint;
   /** A submitted transaction may still be found in the chain. */
   isWaiting: boolean;
   now: Date;
@@ -20,9 +22,10 @@ export interface Facts {
  * came. A payment counts by the time of its block; what was in time stays in time, however late it is seen or final.
  */
 export function decide(facts: Facts): RequestState {
-  const { amount, expiresAt, isAuthorized, isCancelled, takesLate, settled, isWaiting, now } = facts;
+  const { amount, expiresAt, isAuthorized, isCancelled, takesLate, settled, givenBack, isWaiting, now } = facts;
   const inTime = settled.filter(({ at }) => takesLate || at <= expiresAt);
-  if (sum(inTime) >= amount) return inTime.every(({ isFinal }) => isFinal) ? 'completed' : 'confirming';
+  const isPaid = sum(inTime) >= amount && sum(settled) - givenBack >= amount;
+  if (isPaid) return inTime.every(({ isFinal }) => isFinal) ? 'completed' : 'confirming';
   if (isCancelled) return 'cancelled';
   if (settled.length > inTime.length) return 'late';
   if (isWaiting) return 'submitted';

@@ -5,8 +5,8 @@ import { type paymentRequests, requestHistory } from './tables.ts';
 
 export type PaymentRequest = typeof paymentRequests.$inferSelect;
 
-/** Who did a step: an account, we ourselves, the chain as we read it, or the clock. */
-export type Actor = 'house' | 'chain' | 'clock' | 'anonymous' | `account:${string}`;
+/** Who did a step: an account, we ourselves, a refund, the chain as we read it, or the clock. */
+export type Actor = 'house' | 'refund' | 'chain' | 'clock' | 'anonymous' | `account:${string}`;
 
 /** Adds a step to a request's audit trail, in the transaction that makes it. */
 export async function note(

@@ -55,6 +55,7 @@ async function stand(tx: Tx, request: PaymentRequest) {
   const settled = counted.map((one) => ({ ...one, amount: BigInt(one.amount) }));
   const state = decide({
     ...{ amount: BigInt(request.amount), expiresAt, settled, isWaiting: waiting > 0 },
+    givenBack: BigInt(request.refundExcess),
     ...{
       isAuthorized: authorizedAt !== null,
       isCancelled: cancelledAt !== null,

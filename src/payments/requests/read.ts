@@ -6,6 +6,7 @@ import { amount, amountOut, idOut, JsonObject, time, timeOrNull, timeOut } from 
 import { toWire } from '../../platform/ids.ts';
 import { displayAmount, paymentUri } from '../rails/evm/terms.ts';
 import type { PaymentRequest } from './history.ts';
+import { excessOf } from './refund.ts';
 import { paymentRequests, type RequestState, requestTransactions, settlements } from './tables.ts';
 
 const units = z.string().describe('base units, a decimal string');
@@ -41,7 +42,7 @@ export const PaymentRequestOut = z
     amount: units,
     received: units,
     remaining: units,
-    excess: units.describe('arrived beyond the amount; refundable'),
+    excess: units.describe('arrived beyond the amount, too late or too short, and not given back; refundable'),
     display: z.string().describe('for people, such as "12.5 USDC"'),
     purpose: z.discriminatedUnion('type', [
       z.object({ type: z.literal('credits'), credits: amountOut }),
@@ -84,7 +85,7 @@ export function renderRequest(
     ...{ status: request.state, payer: request.payerDid },
     ...{ chain: request.chain, asset: request.asset, recipient: request.recipient },
     ...{ amount: request.amount, received: request.received, remaining: remaining.toString() },
-    excess: (received > due ? received - due : 0n).toString(),
+    excess: excessOf(request).toString(),
     display: `${displayAmount(request.amount, request.decimals)} ${request.symbol}`,
     purpose:
       request.purpose === 'credits'

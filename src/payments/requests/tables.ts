@@ -59,6 +59,9 @@ export const paymentRequests = paymentsSchema.table(
     authorizedAt: moment('authorized_at'),
     completedAt: moment('completed_at'),
     cancelledAt: moment('cancelled_at'),
+    /** Spoken for by refunds, under way or done: of what arrived in excess, and of the credits that it bought. */
+    refundExcess: baseUnits('refund_excess').notNull().default('0'),
+    refundCredits: amount('refund_credits').notNull().default(sql`0`),
   },
   (t) => [
     uniqueIndex('payment_requests_page_token').on(t.pageToken),

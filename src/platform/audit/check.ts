@@ -1,6 +1,6 @@
 /**
  * What must hold in the books, as each context says it (`src/<context>/audit.ts`). An id is a letter of the part and a
- * number, and is never given to another rule: L ledger, P payments, W workflows, I identity and keys, A audit log,
+ * number, and is never given to another rule: L ledger, P payments, W workflows, R refunds, I identity and keys, A audit log,
  * D database, E events on their way out.
  */
 export interface Check {

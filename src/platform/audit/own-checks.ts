@@ -23,7 +23,7 @@ export const keys: Walk = {
   columns: ['account_id', 'route', 'key', 'resource_id', 'status', 'created_at', 'expires_at'],
 };
 
-const CONTEXTS = "('platform', 'identity', 'credits', 'payments', 'workflows')";
+const CONTEXTS = "('platform', 'identity', 'credits', 'payments', 'workflows', 'refunds')";
 const isOurs = (oid: string) => `${oid} in (select oid from pg_catalog.pg_namespace where nspname in ${CONTEXTS})`;
 const NEEDED = "('fsync', 'on'), ('full_page_writes', 'on'), ('synchronous_commit', 'on'), ('data_checksums', 'on')";
 

@@ -15,7 +15,7 @@ import type { Sql } from './clients.ts';
  */
 
 /** In this order: nothing depends on a later one. */
-const CONTEXTS = ['platform', 'identity', 'credits', 'payments', 'workflows'] as const;
+const CONTEXTS = ['platform', 'identity', 'credits', 'payments', 'workflows', 'refunds'] as const;
 const ROOT = fileURLToPath(new URL('../../../migrations/', import.meta.url));
 /** One migrator at a time, whichever replica is first. Any constant does; this one is "fare" in ASCII. */
 const LOCK = 0x66617265;

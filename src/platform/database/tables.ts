@@ -107,6 +107,33 @@ export const installation = platformSchema.table('installation', {
   value: text('value').notNull(),
 });
 
+/** Who among the contexts wants to hear of which type of event: the table of `app.ts`, for whoever writes an event. */
+export const subscribers = platformSchema.table(
+  'subscribers',
+  { type: text('type').notNull(), name: text('name').notNull() },
+  (t) => [primaryKey({ name: 'subscribers_pkey', columns: [t.type, t.name] })],
+);
+
+/** One event for one subscriber, written with the event; gone once it was heard. */
+export const deliveries = platformSchema.table(
+  'deliveries',
+  {
+    eventSeq: bigint('event_seq', { mode: 'bigint' }).notNull(),
+    subscriber: text('subscriber').notNull(),
+    type: text('type').notNull(),
+    subjectId: uuid('subject_id').notNull(),
+    payload: jsonb('payload').notNull(),
+    attempts: integer('attempts').notNull().default(0),
+    /** Null: it was tried often enough, and a person has to look. */
+    nextAttemptAt: moment('next_attempt_at').default(sql`now()`),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ name: 'deliveries_pkey', columns: [t.eventSeq, t.subscriber] }),
+    index('deliveries_due').on(t.nextAttemptAt).where(sql`next_attempt_at is not null`),
+  ],
+);
+
 /** Where an account wants its events posted. */
 export const webhookEndpoints = platformSchema.table(
   'webhook_endpoints',

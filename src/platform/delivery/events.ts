@@ -1,8 +1,10 @@
+import { sql } from 'drizzle-orm';
 import type { Tx } from '../database/clients.ts';
-import { events } from '../database/tables.ts';
+import { deliveries, events, subscribers } from '../database/tables.ts';
 
 /** A fact to be told: `type` is `context.past_tense`, the payload carries wire values and nothing personal. */
 export interface NewEvent {
+  /** Null: no account is told, but the contexts that listen (`subscriptions.ts`). */
   accountId: string | null;
   type: string;
   /** uuid of what it happened to. Within a subject, `seq` is the order in which it happened. */
@@ -16,5 +18,14 @@ export interface NewEvent {
  */
 export async function appendEvents(tx: Tx, news: NewEvent[]): Promise<void> {
   if (news.length === 0) return;
-  await tx.insert(events).values(news);
+  const told = await tx.insert(events).values(news).returning({ seq: events.seq, accountId: events.accountId });
+  for (const { seq, accountId } of told) if (accountId === null) await deliver(tx, seq);
 }
+
+/** A delivery for each context that listens. */
+const deliver = (tx: Tx, seq: bigint) =>
+  tx.execute(sql`
+    insert into ${deliveries} (event_seq, subscriber, type, subject_id, payload)
+    select e.seq, s.name, e.type, e.subject_id, e.payload
+    from ${events} e join ${subscribers} s on s.type = e.type
+    where e.seq = ${seq.toString()}::bigint and e.created_at = now()`);

@@ -91,6 +91,12 @@ export const codes = {
   price_changed: [409, 'The cost is not what you expected', 'Read the workflow, and accept its cost or the new price.'],
   service_inactive: [409, 'The service is not offered at present', 'Choose another service, or ask the operator.'],
   too_many_pending: [409, 'Too many unpaid purchases are open', 'Pay or cancel one first.'],
+  not_refundable: [409, 'There is nothing to give back', 'See `detail`: nothing is left of it, or it was never paid.'],
+  refund_limit_reached: [
+    409,
+    'Not so much is given back at once',
+    'Ask for less, or another day, or ask the operator.',
+  ],
   run_finished: [409, 'The run has ended', 'Nothing more can be reported on it or done to it.'],
   attempt_superseded: [409, 'A newer attempt of this run exists', 'Stop working on this attempt; its token is void.'],
   part_conflict: [409, 'This part was reported with other content', 'Give each part its own number.'],
@@ -119,6 +125,8 @@ export const codes = {
   package_unavailable: [422, 'The package cannot be bought', 'Choose one of `GET /v1/packages`.'],
   asset_unsupported: [422, 'The asset is not taken here', 'Use an asset that the installation is configured for.'],
   amount_invalid: [422, 'The amount is not usable', 'Send a positive whole number of base units, as a string.'],
+  refund_too_large: [422, 'So much cannot be given back', 'Ask for `refundable` at most.'],
+  refund_target_unavailable: [422, 'It cannot be given back that way', 'Use the other `target`.'],
   did_required: [422, 'The account needs a DID for this', 'Link the DID that will pay: `POST /v1/me/dids`.'],
   method_unavailable: [422, 'The payment method is not available', 'Choose one of the methods that the package lists.'],
   return_uri_refused: [
@@ -150,6 +158,11 @@ export const codes = {
     503,
     'New payments and runs are stopped',
     'The operator is looking into the books. Repeat with the same Idempotency-Key after `Retry-After`.',
+  ],
+  refunds_off: [
+    503,
+    'Nothing is given back at the moment',
+    'The operator has stopped refunds. Repeat with the same Idempotency-Key after `Retry-After`.',
   ],
   chain_unavailable: [503, 'The chain cannot be asked at the moment', 'Repeat the request after `Retry-After`.'],
   overloaded: [503, 'The service is busy', 'Repeat with the same Idempotency-Key after `Retry-After`.'],
