@@ -2,5 +2,6 @@
 
 import './billing-service.ts';
 import './payer.ts';
+import './refund.ts';
 import './request.ts';
 import './world.ts';

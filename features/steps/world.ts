@@ -49,6 +49,7 @@ export class PaymentWorld extends QuickPickleWorld {
   #payer: Payer | undefined;
   #request: Json;
   challenge: Json;
+  refund: Json;
   /** The last answer to a proof. */
   answer: Reply | undefined;
   /** The last transaction of the payer. */
