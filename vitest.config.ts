@@ -30,7 +30,7 @@ export default defineConfig({
       { extends: true, test: { name: 'test', include: ['test/**/*.test.ts'], exclude: [...slow, ...crash, ...clock] } },
       {
         extends: true,
-        plugins: [quickpickle()],
+        plugins: [quickpickle({ stepTimeout: 60_000 })], // its own three seconds are fewer than the watcher may need
         test: { name: 'features', include: ['features/**/*.feature'], setupFiles: ['features/steps/index.ts'] },
       },
       { extends: true, test: { name: 'clock', include: clock, maxWorkers: 2, sequence: { groupOrder: 1 } } },

@@ -112,6 +112,13 @@ Feature: Make a payment
     When the payer agrees
     Then the request is "authenticated"
 
+  @P7
+  Scenario: Four wrong signatures leave the challenge to the payer
+    Given the billing service has asked the payer for 10 dollars
+    When somebody else signs the challenge of the payer 4 times
+    And the payer signs the challenge
+    Then the request is "authenticated"
+
   @P8
   Scenario: Too few funds fail on the chain; the payer is told and tries again
     Given the billing service has asked the payer for 10 dollars

@@ -12,6 +12,10 @@ Feature: Payment status
     And the payer signs the challenge
     Then the payer is shown that the request is "pending"
 
+  @P2
+  Scenario: Without a proof or a session, nothing is shown
+    Then whoever has proved nothing is denied the status
+
   @P7
   Scenario: A failed proof is denied, and the user is told so
     When the payer asks for a challenge to see the status

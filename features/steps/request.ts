@@ -30,6 +30,9 @@ Then('a stranger who has signed in does not find the request', async (world: Pay
   const stranger = await signIn(world.stage.farebox, world.stranger());
   expect((await stranger.get(world.path)).status).toBe(404);
 });
+Then('whoever has proved nothing is denied the status', async (world: PaymentWorld) => {
+  expect((await world.anybody().get(world.path)).status).toBe(401);
+});
 Then('nothing tells the payer yet where to pay', async (world: PaymentWorld) => {
   expect((await world.payer.client.ok('GET', world.path)).payment_uri).toBeNull();
 });
