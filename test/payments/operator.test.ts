@@ -208,7 +208,9 @@ describe('a purchase in review', () => {
     // From now on it is a credited charge like any other.
     shop.omise.refund(disputed, { amount: 1 });
     await shop.operator.ok('POST', `/v1/admin/purchases/${other.id}/converge`);
-    expect(await shop.differencesOf(other)).toEqual(['refunded_after_credit']);
+    const clawedBack = () => shop.sql`select reference from refunds.clawbacks where purchase_id = ${uuidOf(other.id)}`;
+    await eventually(clawedBack, (rows) => rows.length === 1);
+    expect(await shop.differencesOf(other)).toEqual([]);
     shop.omise.clearFaults();
   });
 
