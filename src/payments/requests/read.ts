@@ -135,23 +135,32 @@ export const findAnyView = (db: Db, id: string): Promise<RequestView | undefined
 export const findRequestByToken = (db: Db, token: string): Promise<RequestView | undefined> =>
   findOne(db, eq(paymentRequests.pageToken, token));
 
-async function findOne(on: Db | Tx, condition: ReturnType<typeof and>): Promise<RequestView | undefined> {
-  const [request] = await on.select().from(paymentRequests).where(condition);
-  return request && { request, transactions: await transactionsOf(on, request.id) };
+async function findOne(on: Db | Tx, condition: SQL | undefined): Promise<RequestView | undefined> {
+  const [view] = await viewsOf(on, condition);
+  return view;
 }
 
-async function transactionsOf(on: Db | Tx, requestId: string): Promise<RequestView['transactions']> {
+/** In one statement, so that a request and its transactions are of the same moment. */
+async function viewsOf(on: Db | Tx, condition: SQL | undefined): Promise<RequestView[]> {
+  const { submittedAt, requestId, txHash } = requestTransactions;
+  const inChain = and(eq(settlements.requestId, requestId), eq(settlements.txHash, txHash), isNull(settlements.goneAt));
   const rows = await on
     .select({
+      request: paymentRequests,
       transaction: requestTransactions,
-      amount: sql<string | null>`(
-        select sum(${settlements.amount})::text from ${settlements}
-        where ${and(eq(settlements.requestId, requestId), eq(settlements.txHash, requestTransactions.txHash), isNull(settlements.goneAt))})`,
+      amount: sql<string | null>`(select sum(${settlements.amount})::text from ${settlements} where ${inChain})`,
     })
-    .from(requestTransactions)
-    .where(eq(requestTransactions.requestId, requestId))
-    .orderBy(asc(requestTransactions.submittedAt), asc(requestTransactions.txHash));
-  return rows.map(({ transaction, amount }) => ({ ...transaction, amount }));
+    .from(paymentRequests)
+    .leftJoin(requestTransactions, eq(requestId, paymentRequests.id))
+    .where(condition)
+    .orderBy(desc(paymentRequests.createdAt), desc(paymentRequests.id), asc(submittedAt), asc(txHash));
+  const views = new Map<string, RequestView>();
+  for (const { request, transaction, amount } of rows) {
+    const view = views.get(request.id) ?? { request, transactions: [] };
+    if (transaction) view.transactions.push({ ...transaction, amount });
+    views.set(request.id, view);
+  }
+  return [...views.values()];
 }
 
 /** Newest first; `after` is the id of the last one seen. Those that the account has made, or is to pay. */
@@ -179,19 +188,16 @@ export const listAllRequests = (
 ): Promise<RequestView[]> =>
   listWhere(db, state === undefined ? undefined : eq(paymentRequests.state, state as RequestState), after, limit);
 
-async function listWhere(db: Db, which: SQL | undefined, after: string | null, limit: number): Promise<RequestView[]> {
-  const rows = await db
-    .select()
+function listWhere(db: Db, which: SQL | undefined, after: string | null, limit: number): Promise<RequestView[]> {
+  const before =
+    after === null
+      ? undefined
+      : sql`(${paymentRequests.createdAt}, ${paymentRequests.id}) < (select created_at, id from ${paymentRequests} where id = ${after}::uuid)`;
+  const page = db
+    .select({ id: paymentRequests.id })
     .from(paymentRequests)
-    .where(
-      and(
-        which,
-        after === null
-          ? undefined
-          : sql`(${paymentRequests.createdAt}, ${paymentRequests.id}) < (select created_at, id from ${paymentRequests} where id = ${after}::uuid)`,
-      ),
-    )
+    .where(and(which, before))
     .orderBy(desc(paymentRequests.createdAt), desc(paymentRequests.id))
     .limit(limit);
-  return Promise.all(rows.map(async (request) => ({ request, transactions: await transactionsOf(db, request.id) })));
+  return viewsOf(db, inArray(paymentRequests.id, page));
 }
