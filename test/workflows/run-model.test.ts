@@ -87,6 +87,7 @@ const late: Step = { do: 'pass deadline' };
 const expire: Step = { do: 'expire' };
 const stories: Step[][] = [
   [{ do: 'start again' }, { do: 'cancel' }, { do: 'cancel' }, dispatch('ok')],
+  [dispatch('ok'), { do: 'cancel' }],
   [
     dispatch('accepted'),
     lapse,
