@@ -41,8 +41,8 @@ test('none of them is called, and the event waits for a better one', async () =>
     await box.root`update platform.webhook_endpoints set url = ${url} where id = ${fromWire('webhookEndpoint', ada.endpoint.id)}`;
     await ada.happen(randomUUID(), 1);
     const { state, attempt_log } = await deliveryOf(ada);
-    const expected = { state: 'pending', attempt_log: [{ error: 'blocked', status: null }] };
-    expect({ state, attempt_log }, url).toMatchObject(expected);
+    expect(['pending', 'sending'], url).toContain(state); // by chance the second attempt is due at once
+    for (const attempt of attempt_log) expect(attempt, url).toMatchObject({ error: 'blocked', status: null });
     const patch = { body: { url: box.receiver.url + ada.path } };
     await ada.customer.ok('PATCH', `/v1/webhook-endpoints/${ada.endpoint.id}`, patch);
     await letTimePass(box.root, ada.endpoint, 1);
@@ -64,7 +64,8 @@ test('a redirect inward is not followed', async () => {
   const location = `http://127.0.0.1:${(inner.address() as AddressInfo).port}/`;
   box.receiver.answer(ada.path, status(307, { location }));
   await ada.happen(randomUUID(), 1);
-  expect(await deliveryOf(ada)).toMatchObject({ attempt_log: [{ error: 'redirected', status: 307 }] });
+  const { attempt_log } = await deliveryOf(ada);
+  expect(attempt_log[0]).toMatchObject({ error: 'redirected', status: 307 });
   expect(calls).toBe(0);
   inner.close();
 });
