@@ -13,8 +13,11 @@ import {
   identityRoutes,
   openKeyRing,
   openServiceDid,
+  operatorDoor,
+  operatorSessionReaper,
   sessionReaper,
 } from './identity/index.ts';
+import { allFigures, allPanels } from './ops.ts';
 import {
   checkoutRoutes,
   evmRail,
@@ -47,6 +50,7 @@ import { type App, createServer } from './platform/http/server.ts';
 import type { Log } from './platform/log.ts';
 import { createMetrics } from './platform/metrics.ts';
 import { operationsRoutes } from './platform/operations.ts';
+import { opsPages } from './platform/ops/routes.ts';
 import { createVault } from './platform/secrets.ts';
 import { type WebhooksDeps, webhooksRoutes } from './platform/webhooks/routes.ts';
 import { webhooksWorkers } from './platform/webhooks/workers.ts';
@@ -211,12 +215,17 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   paymentsOperatorRoutes(internal, { ...payments, currency });
   workflowsOperatorRoutes(internal, { ...workflows, egress });
   refundsOperatorRoutes(internal, refunds);
+  const contexts = { payments: { ...payments, currency }, refunds, webhooks };
+  const door = operatorDoor(db, alarm);
+  const panels = allPanels(contexts);
+  await opsPages(internal, { db, vault, door, panels, figures: allFigures(contexts), loginsPerMinute });
   auditRoutes(internal, { db, vault, halt, selfAudit });
   operationsRoutes(internal, { database, metrics, isDraining: () => lifecycle.phase !== 'serving' });
   await docsRoutes(internal, 'Farebox internal API');
 
   const workers = [
-    ...[keys.worker, sessionReaper(db), challengeReaper(db), keyReaper(db), auditSealer(db, log), selfAudit.worker],
+    ...[keys.worker, sessionReaper(db), operatorSessionReaper(db), challengeReaper(db), keyReaper(db)],
+    ...[auditSealer(db, log), selfAudit.worker],
     ...paymentsWorkers({ ...payments, wakeChecker }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
     ...refundsWorkers(refunds),

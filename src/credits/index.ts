@@ -13,4 +13,5 @@ export {
   takeRefund,
 } from './ledger.ts';
 export { creditsOperatorRoutes } from './operator-routes.ts';
+export { creditsFigures } from './ops.ts';
 export { BalanceOut, creditsRoutes, renderBalance } from './routes.ts';

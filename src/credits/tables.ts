@@ -59,6 +59,8 @@ export const transfers = creditsSchema.table(
   (t) => [
     primaryKey({ name: 'transfers_pkey', columns: [t.accountId, t.seq] }),
     uniqueIndex('transfers_reference').on(t.accountId, t.refType, t.refId, t.kind),
+    // Lines are written in the order of their time: so small a summary finds a day's.
+    index('transfers_made').using('brin', t.createdAt),
     // What moved a hold. Spends, nearly all lines, have no entry in it.
     index('transfers_hold').on(t.accountId, t.parentId).where(sql`kind in ('hold', 'capture', 'release')`),
   ],

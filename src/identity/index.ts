@@ -12,6 +12,7 @@ export type { Challenge } from './did/signed.ts';
 export { accountsOfWallet, walletBelongsTo } from './did/wallets.ts';
 export { openKeyRing } from './keys.ts';
 export { identityOperatorRoutes } from './operator-routes.ts';
+export { operatorDoor, operatorSessionReaper } from './operator-sessions.ts';
 export { identityPages } from './pages.ts';
 export { type IdentityDeps, identityRoutes } from './routes.ts';
 export { sessionReaper } from './sessions.ts';

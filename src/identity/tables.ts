@@ -48,6 +48,22 @@ export const refreshTokens = identitySchema.table(
   ],
 );
 
+/** An operator's log-in at the pages of the internal listener. */
+export const operatorSessions = identitySchema.table(
+  'operator_sessions',
+  {
+    tokenHash: bytea('token_hash').primaryKey(),
+    accountId: uuid('account_id')
+      .notNull()
+      .references(() => accounts.id),
+    /** The account's when it was opened: raised, the session is over. */
+    tokenVersion: integer('token_version').notNull(),
+    createdAt: createdAt(),
+    seenAt: moment('seen_at').notNull().default(sql`now()`),
+  },
+  (t) => [index('operator_sessions_account').on(t.accountId)],
+);
+
 export const apiKeys = identitySchema.table(
   'api_keys',
   {

@@ -1,6 +1,8 @@
-import { and, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { audit } from '../platform/audit-log.ts';
 import type { Tx } from '../platform/database/clients.ts';
+import { Problem } from '../platform/http/problem.ts';
 import { idOut, time, timeOut } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
 import { differences } from './tables.ts';
@@ -58,4 +60,23 @@ export async function closeDifferences(tx: Tx, which: SQL | undefined): Promise<
     .where(and(which, isNull(differences.resolvedAt)))
     .returning({ kind: differences.kind });
   return closed.length;
+}
+
+/** An operator has dealt with one. 404 when there is no such open difference. */
+export async function resolveDifference(
+  tx: Tx,
+  which: { kind: string; reference: string },
+  by: { operatorId: string; requestId: string; reason: string },
+): Promise<number> {
+  const { kind, reference } = which;
+  const resolved = await closeDifferences(tx, and(eq(differences.kind, kind), eq(differences.reference, reference)));
+  if (resolved === 0) throw new Problem('not_found', 'There is no such open difference.');
+  await audit(tx, {
+    actor: by.operatorId,
+    action: 'payments.difference_resolved',
+    subjectId: reference,
+    detail: { kind, reason: by.reason },
+    requestId: by.requestId,
+  });
+  return resolved;
 }

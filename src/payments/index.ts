@@ -4,6 +4,7 @@ export { paymentsCommands } from './commands.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
+export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
 export { payWith } from './packages.ts';
 export { requestPages } from './pages/request-routes.ts';
 export { checkoutRoutes } from './pages/routes.ts';
@@ -17,6 +18,7 @@ export {
 } from './purchases/refund.ts';
 export { evmRail, omiseRail } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
+export { displayAmount } from './rails/evm/terms.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';
 export {
   claimOfRequest,

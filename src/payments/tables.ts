@@ -150,6 +150,7 @@ export const claims = paymentsSchema.table(
   (t) => [
     primaryKey({ name: 'claims_pkey', columns: [t.rail, t.reference] }),
     uniqueIndex('claims_purchase').on(t.purchaseId),
+    index('claims_made').on(t.createdAt),
   ],
 );
 
@@ -207,6 +208,7 @@ export const differences = paymentsSchema.table(
   (t) => [
     primaryKey({ name: 'differences_pkey', columns: [t.kind, t.reference] }),
     index('differences_open').on(t.foundAt).where(sql`resolved_at is null`),
+    index('differences_found').on(t.foundAt),
   ],
 );
 

@@ -1,3 +1,4 @@
+import { eq, sql } from 'drizzle-orm';
 import { audit } from '../platform/audit-log.ts';
 import type { Tx } from '../platform/database/clients.ts';
 import { Problem } from '../platform/http/problem.ts';
@@ -7,6 +8,7 @@ import { note, type Refund } from './history.ts';
 import { type Limits, requireOn } from './limits.ts';
 import { lockRefund, move } from './move.ts';
 import { reserve } from './reserve.ts';
+import { refunds } from './tables.ts';
 
 const MAX_PAYOUTS = 50; // transactions that were no payout
 
@@ -55,7 +57,13 @@ const isForPerson = ({ state, rail }: Refund) => state === 'reserved' && (rail =
 export type Payout = { type: 'bank_transfer'; reference: string } | { type: 'transaction'; txHash: string };
 
 /** How a person has paid it: a bank transfer is believed with its reference, a transaction is looked at in the chain. */
-export async function recordPayout(tx: Tx, limits: Limits, id: string, payout: Payout, by: Decision): Promise<Refund> {
+export async function recordPayout(
+  tx: Tx,
+  limits: Limits,
+  id: string,
+  payout: Payout,
+  by: Decision & { reason?: string },
+): Promise<Refund> {
   requireOn(limits);
   const refund = await lockForOperator(tx, id, by);
   if (!isForPerson(refund)) throw wrongState(refund);
@@ -63,20 +71,28 @@ export async function recordPayout(tx: Tx, limits: Limits, id: string, payout: P
   if (payout.type === 'bank_transfer') {
     if (refund.rail !== 'bank') throw new Problem('conflict', 'This refund is paid on its chain.');
     const { reference } = payout;
-    await tell(tx, refund, 'refunds.paid_out', by, { reference });
+    await tell(tx, refund, 'refunds.paid_out', by, { reference, reason: by.reason });
     const more = { actor, decidedBy: by.operatorId };
     const done = await completePaid(tx, refund, { rail: 'bank', reference }, more);
     if (!done) throw new Problem('conflict', 'This reference was recorded for another refund.');
     return done;
   }
   if (refund.rail !== 'evm') throw new Problem('conflict', 'This refund is paid by bank transfer.');
-  await tell(tx, refund, 'refunds.paid_out', by, { tx_hash: payout.txHash });
+  await tell(tx, refund, 'refunds.paid_out', by, { tx_hash: payout.txHash, reason: by.reason });
   if ((await countAttempts(tx, id)) >= MAX_PAYOUTS) throw new Problem('conflict', 'Too many transactions were wrong.');
   const attempt = await beginAttempt(tx, refund, payout.txHash);
   return move(tx, refund, 'sending', {
     ...{ actor, stepInS: 0, change: { decidedBy: by.operatorId } },
     detail: { attempt, tx_hash: payout.txHash },
   });
+}
+
+/** Takes the next step of one that seems to stand still now, not when it is due. 409 when it is over, or waits for a person. */
+export async function lookNow(tx: Tx, id: string, by: Decision & { reason: string }): Promise<void> {
+  const refund = await lockRefund(tx, id);
+  if (refund.nextStepAt === null) throw wrongState(refund);
+  await tx.update(refunds).set({ nextStepAt: sql`now()` }).where(eq(refunds.id, id));
+  await tell(tx, refund, 'refunds.looked_at', by, { reason: by.reason });
 }
 
 const tell = (tx: Tx, { id, accountId }: Refund, action: string, by: Decision, detail: Record<string, unknown>) =>

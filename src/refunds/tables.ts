@@ -83,6 +83,7 @@ export const refunds = refundsSchema.table(
     index('refunds_created').on(t.createdAt, t.id),
     // One run has one return in the ledger, and so one refund that is not over.
     uniqueIndex('refunds_run').on(t.subjectId).where(sql`subject_type = 'run' and state not in ('rejected', 'failed')`),
+    index('refunds_completed').on(t.completedAt).where(sql`completed_at is not null`),
     index('refunds_due').on(t.nextStepAt).where(sql`next_step_at is not null`),
   ],
 );

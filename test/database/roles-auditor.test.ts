@@ -19,6 +19,7 @@ afterAll(async () => {
 const hidden = [
   'identity.accounts.password_hash',
   'identity.api_keys',
+  'identity.operator_sessions',
   'identity.password_resets',
   'identity.refresh_tokens',
   'identity.service_keys',

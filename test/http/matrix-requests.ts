@@ -1,4 +1,5 @@
 import { createHmac, randomUUID } from 'node:crypto';
+import postgres from 'postgres';
 import type { Json } from '../harness/client.ts';
 import { clientOf, eventually, PASSWORD } from '../harness/client.ts';
 import {
@@ -11,6 +12,7 @@ import {
   walletHolder,
 } from '../harness/dids.ts';
 import { omiseKeys } from '../harness/farebox.ts';
+import { newVisitor, operatorAt } from '../ops/visitor.ts';
 import type { Caller } from './matrix.ts';
 import { logInAgain, type World } from './world.ts';
 
@@ -44,6 +46,31 @@ const checkout = async (world: World, method?: Json) => {
   const purchase = await world.buy(world.owner, method);
   return { purchase, path: `/checkout/${tokenOf(purchase.status_url)}` };
 };
+/** A form of the work list, seen by somebody who is logged in there, or has only come to the door. */
+const atOps = async (
+  { farebox, operator }: World,
+  isIn: boolean,
+): Promise<{ headers: Asked['headers']; csrf: string }> => {
+  const { visitor } = isIn ? await operatorAt(farebox, operator) : { visitor: newVisitor(farebox) };
+  if (!isIn) await visitor.get('/ops/login');
+  return { headers: { cookie: visitor.cookie }, csrf: visitor.csrf() };
+};
+const openDifference = async ({ farebox }: World): Promise<string> => {
+  const root = postgres(farebox.database.superuserUrl, { max: 1 });
+  const reference = `chrg_test_${randomUUID()}`;
+  await root`insert into payments.differences (kind, reference) values ('paid_twice', ${reference})`;
+  await root.end();
+  return `/ops/differences/paid_twice~${reference}`;
+};
+const inOps =
+  (pathOf: (world: World) => Promise<string>, form?: Record<string, string>): Ask =>
+  async (world, { caller }) => {
+    const { headers, csrf } = await atOps(world, caller === 'owner');
+    return {
+      ...{ path: await pathOf(world), headers: headers ?? {} },
+      ...(form ? { form: new URLSearchParams({ ...form, csrf }) } : {}),
+    };
+  };
 const report =
   (what: string, body: Json): Ask =>
   async (world, { caller }) => {
@@ -256,6 +283,17 @@ export const requests: Record<string, Ask> = {
     form: new URLSearchParams({ new_password: PASSWORD }),
     endsLogin: true,
   }),
+  'GET /ops/login': () => at('/ops/login'),
+  'POST /ops/login': async (world) => {
+    const { headers, csrf } = await atOps(world, false);
+    const form = new URLSearchParams({ csrf, email: world.operator.email, password: PASSWORD });
+    return { path: '/ops/login', headers: headers ?? {}, form };
+  },
+  'POST /ops/logout': inOps(async () => '/ops/logout', {}),
+  'GET /ops': inOps(async () => '/ops'),
+  'GET /ops/:panel/:id': inOps(async (world) => `/ops/refunds/${await refunded(world)}`),
+  'GET /ops/:panel/:id/:action': inOps(async (world) => `${await openDifference(world)}/close`),
+  'POST /ops/:panel/:id/:action': inOps(async (world) => `${await openDifference(world)}/close`, { reason }),
   'GET /checkout/:token': async (world) => at((await checkout(world)).path),
   'GET /checkout/:token/qr': async (world) => at(`${(await checkout(world)).path}/qr`),
   'GET /checkout/:token/events': async (world) => {

@@ -162,6 +162,14 @@ export const internalRoutes: Row[] = [
   ['GET',    '/v1/admin/audit',                             'operator',        401, 401, 403, 403, 200, 200],
   ['POST',   '/v1/admin/audit',                             'operator',        401, 401, 403, 403, 202, 202],
   ['POST',   '/v1/admin/audit/clear',                       'operator',        401, 401, 403, 403, 409, 409], // nothing is halted
+  // Pages: a cookie of their own opens them, which the owner has; everybody else is shown the door.
+  ['GET',    '/ops/login',                                  'anyone',          200, 200, 200, 200, 200, 200],
+  ['POST',   '/ops/login',                                  'anyone',          303, 303, 303, 303, 303, 303],
+  ['POST',   '/ops/logout',                                 'signed',          303, 303, 303, 303, 303, 303],
+  ['GET',    '/ops',                                        'signed',          303, 303, 303, 303, 303, 200],
+  ['GET',    '/ops/:panel/:id',                             'signed',          303, 303, 303, 303, 303, 200],
+  ['GET',    '/ops/:panel/:id/:action',                     'signed',          303, 303, 303, 303, 303, 200],
+  ['POST',   '/ops/:panel/:id/:action',                     'signed',          303, 303, 303, 303, 303, 303],
   // For the house: the network is the guard.
   ['GET',    '/livez',                                      'anyone',          200, 200, 200, 200, 200, 200],
   ['GET',    '/readyz',                                     'anyone',          200, 200, 200, 200, 200, 200],

@@ -1,8 +1,9 @@
 import { html, type Markup } from '../../platform/http/html.ts';
+import { count, money } from '../../platform/http/words.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { Method } from '../capability.ts';
 import type { PurchaseView } from '../purchases/read.ts';
-import { count, left, status } from './parts.ts';
+import { left, status } from './parts.ts';
 
 /** The checkout page: what it is for, how much, what to do now, what happens next. Every state has its own words. */
 
@@ -21,13 +22,6 @@ const methodNames: Record<Method, string> = {
   mobile_banking_bbl: 'Bualuang mBanking',
   mobile_banking_ktb: 'Krungthai NEXT',
 };
-
-/** `฿500.00` */
-function money(minor: bigint, currency: string): string {
-  const format = new Intl.NumberFormat('en-US', { style: 'currency', currency, currencyDisplay: 'narrowSymbol' });
-  const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
-  return format.format(Number(minor) / 10 ** digits);
-}
 
 export function checkoutPage(view: Checkout): Markup {
   const { purchase } = view;

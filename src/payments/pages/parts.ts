@@ -5,9 +5,6 @@ import { html, type Markup } from '../../platform/http/html.ts';
 export const status = (tone: 'good' | 'bad' | 'wait', headline: string, text: string) =>
   html`<p class="status ${tone}"><span><strong>${headline}.</strong> ${text}</span></p>`;
 
-export const count = (credits: bigint): string =>
-  `${new Intl.NumberFormat('en-US').format(credits)} ${credits === 1n ? 'credit' : 'credits'}`;
-
 /** In words, and exact on hover. It never says that a charge is dead: only the provider can. */
 export function left(until: Date): Markup {
   const minutes = Math.max(0, Math.round((until.getTime() - Date.now()) / 60_000));

@@ -1,11 +1,12 @@
 import { getAddress } from 'viem/utils';
 import { html, type Markup } from '../../platform/http/html.ts';
+import { count } from '../../platform/http/words.ts';
 import { toWire } from '../../platform/ids.ts';
 import { readCaip10 } from '../rails/evm/caip.ts';
 import { displayAmount } from '../rails/evm/terms.ts';
 import type { PaymentRequest } from '../requests/history.ts';
 import type { RequestView } from '../requests/read.ts';
-import { count, left, status } from './parts.ts';
+import { left, status } from './parts.ts';
 
 /** The page of a payment request: what it is for, how much, what to do now. It shows; agreeing and paying are the wallet's. */
 

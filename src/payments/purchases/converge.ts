@@ -2,6 +2,7 @@ import { eq } from 'drizzle-orm';
 import type { Alarm } from '../../platform/audit-log.ts';
 import type { Db } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
+import { retryLater } from '../../platform/http/problem.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import { type Charge, type Rail, UNREADABLE } from '../rails/rail.ts';
@@ -36,6 +37,16 @@ export async function converge(deps: ConvergeDeps, chargeId: string, actor: Acto
   const charge = answer.value;
   const result = await settleCharge(deps, charge, actor);
   return { result, charge };
+}
+
+/** All charges of a purchase, for an operator who wants to know now. 503 when the provider could not be asked. */
+export async function convergeAll(deps: ConvergeDeps, purchaseId: string, actor: Actor): Promise<void> {
+  const attempts = await deps.db.select().from(charges).where(eq(charges.purchaseId, purchaseId));
+  for (const { chargeId } of attempts) {
+    if (chargeId === null) continue;
+    const { result } = await converge(deps, chargeId, actor);
+    if (result === 'retry' || result === 'unreadable') throw retryLater('provider_unavailable', 5);
+  }
 }
 
 /** The same for a charge that has just been read. */

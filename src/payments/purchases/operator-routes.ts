@@ -1,16 +1,15 @@
 import { asc, eq } from 'drizzle-orm';
 import { z } from 'zod';
-import { audit } from '../../platform/audit-log.ts';
 import { callerOf } from '../../platform/http/access.ts';
 import { once } from '../../platform/http/idempotency.ts';
 import { listOf, pageQuery } from '../../platform/http/lists.ts';
-import { Problem, retryLater } from '../../platform/http/problem.ts';
+import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
 import { answers, idIn, idOut, idParam, line, time, timeOrNull, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { PaymentsDeps } from '../routes.ts';
 import { charges } from '../tables.ts';
-import { converge } from './converge.ts';
+import { convergeAll } from './converge.ts';
 import { trailOf } from './history.ts';
 import { findAnyPurchase, listPurchases, PurchaseOut, type PurchaseView, renderPurchase } from './read.ts';
 import { resolveReview } from './resolve.ts';
@@ -136,13 +135,7 @@ export function purchasesOperatorRoutes(app: App, deps: PaymentsDeps): void {
     },
     async (request) => {
       const { purchase } = await find(request.params.id);
-      const attempts = await db.select().from(charges).where(eq(charges.purchaseId, purchase.id));
-      const actor = `account:${callerOf(request).accountId}` as const;
-      for (const { chargeId } of attempts) {
-        if (chargeId === null) continue;
-        const { result } = await converge(deps, chargeId, actor);
-        if (result === 'retry' || result === 'unreadable') throw retryLater('provider_unavailable', 5);
-      }
+      await convergeAll(deps, purchase.id, `account:${callerOf(request).accountId}`);
       return render(await find(purchase.id));
     },
   );
@@ -161,15 +154,8 @@ export function purchasesOperatorRoutes(app: App, deps: PaymentsDeps): void {
     },
     async (request, reply) =>
       once({ db, vault }, request, reply, async (tx) => {
-        const operatorId = callerOf(request).accountId;
-        const purchase = await resolveReview(tx, request.params.id, { ...request.body, operatorId });
-        await audit(tx, {
-          actor: operatorId,
-          action: 'payments.review_resolved',
-          subjectId: purchase.id,
-          detail: request.body,
-          requestId: request.id,
-        });
+        const by = { operatorId: callerOf(request).accountId, requestId: request.id };
+        const purchase = await resolveReview(tx, request.params.id, { ...request.body, ...by });
         return { status: 200, body: render({ purchase, attempt: null, requestId: null }) };
       }),
   );

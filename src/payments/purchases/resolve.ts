@@ -1,5 +1,6 @@
 import { eq } from 'drizzle-orm';
 import { post } from '../../credits/index.ts';
+import { audit } from '../../platform/audit-log.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
@@ -12,7 +13,7 @@ import { move } from './move.ts';
 export async function resolveReview(
   tx: Tx,
   purchaseId: string,
-  decision: { outcome: 'complete' | 'reject'; reason: string; operatorId: string },
+  decision: { outcome: 'complete' | 'reject'; reason: string; operatorId: string; requestId: string },
 ): Promise<Purchase> {
   const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, purchaseId)).for('update');
   if (!purchase) throw new Problem('not_found');
@@ -22,6 +23,13 @@ export async function resolveReview(
     actor,
     what: decision.outcome === 'complete' ? 'review_completed' : 'review_rejected',
     detail: { reason: decision.reason },
+  });
+  await audit(tx, {
+    actor: decision.operatorId,
+    action: 'payments.review_resolved',
+    subjectId: purchase.id,
+    detail: { outcome: decision.outcome, reason: decision.reason },
+    requestId: decision.requestId,
   });
   await closeDifferences(tx, eq(differences.purchaseId, purchase.id));
   if (decision.outcome === 'reject') {

@@ -1,12 +1,10 @@
-import { and, asc, eq, isNull } from 'drizzle-orm';
+import { asc, isNull } from 'drizzle-orm';
 import { z } from 'zod';
-import { audit } from '../../platform/audit-log.ts';
 import { callerOf } from '../../platform/http/access.ts';
 import { once } from '../../platform/http/idempotency.ts';
-import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
 import { answers, line } from '../../platform/http/wire.ts';
-import { closeDifferences, DifferenceOut, renderDifference } from '../differences.ts';
+import { DifferenceOut, renderDifference, resolveDifference } from '../differences.ts';
 import type { PaymentsDeps } from '../routes.ts';
 import { differences } from '../tables.ts';
 import { reconcile } from './report.ts';
@@ -82,19 +80,9 @@ export function reconcileOperatorRoutes(app: App, deps: PaymentsDeps): void {
     },
     async (request, reply) =>
       once({ db, vault }, request, reply, async (tx) => {
-        const { kind, reference, reason } = request.body;
-        const resolved = await closeDifferences(
-          tx,
-          and(eq(differences.kind, kind), eq(differences.reference, reference)),
-        );
-        if (resolved === 0) throw new Problem('not_found', 'There is no such open difference.');
-        await audit(tx, {
-          actor: callerOf(request).accountId,
-          action: 'payments.difference_resolved',
-          subjectId: reference,
-          detail: { kind, reason },
-          requestId: request.id,
-        });
+        const { reason, ...which } = request.body;
+        const by = { operatorId: callerOf(request).accountId, requestId: request.id, reason };
+        const resolved = await resolveDifference(tx, which, by);
         return { status: 200, body: { object: 'resolution' as const, resolved } };
       }),
   );

@@ -141,6 +141,7 @@ export const completions = paymentsSchema.table(
   (t) => [
     uniqueIndex('completions_standing').on(t.requestId).where(sql`reversed_at is null`),
     index('completions_request').on(t.requestId),
+    index('completions_made').on(t.createdAt),
   ],
 );
 

@@ -189,6 +189,7 @@ export const webhookDeliveries = platformSchema.table(
     index('webhook_deliveries_due').on(t.endpointId, t.nextAttemptAt).where(sql`state in ('pending', 'sending')`),
     index('webhook_deliveries_oldest').on(t.endpointId, t.createdAt).where(sql`state in ('pending', 'sending')`),
     index('webhook_deliveries_age').on(t.createdAt),
+    index('webhook_deliveries_failed').on(t.finishedAt).where(sql`state = 'failed'`),
   ],
 );
 

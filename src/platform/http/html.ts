@@ -32,12 +32,14 @@ export interface Page {
   /** Seconds after which a browser without JavaScript looks again. */
   refreshS?: number;
   status?: number;
+  /** With tables: as wide as a desk. */
+  isWide?: boolean;
 }
 
 const styleHash = hashOf(stylesheet);
 
 /** Sends a page of ours: one column, our stylesheet, nothing from elsewhere. */
-export function page(reply: FastifyReply, { title, body, script, refreshS, status = 200 }: Page): FastifyReply {
+export function page(reply: FastifyReply, { title, body, script, refreshS, status = 200, isWide }: Page): FastifyReply {
   const text = html`<!doctype html>
 <html lang="en">
 <head>
@@ -51,7 +53,7 @@ ${refreshS === undefined ? null : html`<noscript><meta http-equiv="refresh" cont
 <style>${new Markup(stylesheet)}</style>
 </head>
 <body>
-<main>${body}</main>
+<main${isWide ? new Markup(' class="wide"') : null}>${body}</main>
 ${script === undefined ? null : html`<script>${new Markup(script)}</script>`}
 </body>
 </html>`.text;

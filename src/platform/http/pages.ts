@@ -34,7 +34,9 @@ function acceptForms(app: FastifyInstance): void {
 }
 
 const headlines: Record<number, string> = {
+  403: 'Not from here',
   404: 'This link leads nowhere',
+  409: 'It has changed meanwhile',
   410: 'This link is no longer valid',
   422: 'That did not work',
   429: 'A moment, please',

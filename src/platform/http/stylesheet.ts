@@ -20,6 +20,8 @@ body {
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
 }
 main { max-width: 34rem; margin: 0 auto; padding: 24px 16px 48px; }
+main.wide { max-width: 72rem; }
+main.wide > form, main.wide > .status, main.wide > .actions, main.wide > dl, main.wide > p { max-width: 34rem; }
 h1 { font-size: 1.25rem; font-weight: 600; margin: 0 0 4px; line-height: 1.3; }
 h2 { font-size: 1rem; font-weight: 600; margin: 24px 0 4px; }
 p { margin: 0 0 12px; }
@@ -47,6 +49,30 @@ button, .button {
 summary { list-style: none; }
 summary::-webkit-details-marker { display: none; }
 details[open] > summary { margin-bottom: 8px; }
+table { width: 100%; border-collapse: collapse; table-layout: fixed; margin: 0 0 16px; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 400; font-size: .875rem; color: var(--soft); }
+th, td { padding: 8px 16px 8px 0; border-bottom: 1px solid var(--line); vertical-align: middle; overflow-wrap: anywhere; }
+th:nth-child(1) { width: 8rem; } th:nth-child(2) { width: 11rem; } th:nth-child(5), td:last-child { width: 12rem; padding-right: 0; }
+.number { text-align: right; }
+@media (max-width: 48rem) {
+  table, tbody, tr, td { display: block; width: auto; }
+  thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+  tr { padding: 12px 0; border-bottom: 1px solid var(--line); }
+  td, td:last-child { border: 0; padding: 2px 0; width: auto; text-align: left; }
+  td[data-label]::before { content: attr(data-label); display: inline-block; width: 5rem; color: var(--soft); font-size: .875rem; }
+  td:last-child { padding-top: 8px; }
+}
+.unseen { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+.bar, .bar form { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; justify-content: space-between; margin: 0 0 16px; }
+.bar form { margin: 0; } .bar button { width: auto; padding: 4px 16px; }
+.bar a { display: inline-flex; align-items: center; min-height: 44px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 16px; margin: 8px 0 24px; padding: 0; list-style: none; }
+.figures li { display: flex; flex-direction: column; padding: 12px 0 0; border-top: 1px solid var(--line); }
+.figures strong { font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.figures svg { width: 100%; height: 28px; margin: 8px 0 4px; }
+.some { fill: var(--accent); } .none { fill: var(--line); }
+.actions { display: grid; gap: 8px; margin: 16px 0; }
+.steps { padding-left: 24px; } .steps li { margin: 0 0 8px; }
 hr { border: 0; border-top: 1px solid var(--line); margin: 24px 0; }
 footer { margin-top: 32px; color: var(--soft); font-size: .875rem; }
 [hidden] { display: none; }
