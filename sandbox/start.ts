@@ -45,6 +45,7 @@ ${bold('Farebox is running.')} Stop it with Ctrl-C; the data stays.
 
   API          ${url}/v1          reference   ${url}/docs/
   internal     ${internalUrl}/v1/admin    reference   ${internalUrl}/docs/
+  work list    ${internalUrl}/ops        (log in as the operator below)
   bank app     ${omiseUrl}/pay        (pays what the Omise stand-in is asked for)
   executor     ${executorUrl}
   chain        ${chainUrl ?? 'none: npm has no anvil for this machine'}

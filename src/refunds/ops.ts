@@ -101,7 +101,7 @@ async function caseOf(deps: RefundsDeps, refund: Refund): Promise<Case> {
     amount: amountOf(deps, refund),
     state: refund.state.replaceAll('_', ' '),
     facts: [
-      ['Reason', refund.reason],
+      ['Asked because', refund.reason],
       ['Refund', toWire('refund', refund.id)],
       ['Of', toWire(subjectKinds[refund.subjectType], refund.subjectId)],
       ['Account', toWire('account', refund.accountId)],

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { callOf, describeOnChain, newWallet, otherToken, payDollars, send, type Wallet } from '../harness/chain.ts';
 import { eventually, type Json } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
+import { operatorAt } from '../ops/visitor.ts';
 import {
   agree,
   askFor,
@@ -156,6 +157,31 @@ describeOnChain('refunds of payment requests', () => {
     });
     expect((await payOut(refund, hash)).status, 'it is over').toBe(409);
     expect(await balanceOf(payer.client), 'no credits are touched').toMatchObject({ available: 1000, held: 0 });
+  });
+
+  test('an operator records the payout on the work list: what is no hash is refused there, what is a wrong one by the chain', async () => {
+    const { payer, request } = await paid(TEN + 3_000_000n);
+    const { body: refund } = await ask(payer, request, 'excess', { target: 'original' });
+    await decide(refund, 'approve');
+    const { visitor } = await operatorAt(stage.farebox);
+    const list = await visitor.get('/ops');
+    expect(list.text).toContain(`/ops/payouts/${refund.id}`);
+    const form = `/ops/payouts/${refund.id}/paid`;
+    const page = await visitor.get(form);
+    expect(page.text).toMatch(/exactly 3 \w+ went to eip155:31337:0x/);
+    for (const value of ['', '0x1', `0x${'g'.repeat(64)}`])
+      expect((await visitor.submit(form, { reason: 'sent', value })).status, value).toBe(422);
+    const wallet = payer.wallet.account.address;
+    const short = await payDollars(cold, stage.chain, 2_000_000n, wallet);
+    expect((await visitor.submit(form, { reason: 'sent', value: short })).status).toBe(303);
+    await over(payer, refund, 'reserved');
+    expect(await refusalsOf(refund)).toEqual(['wrong_amount']);
+    await visitor.get(form);
+    const right = (await payDollars(cold, stage.chain, 3_000_000n, wallet)).toUpperCase().replace('0X', '0x');
+    expect((await visitor.submit(form, { reason: 'sent', value: right })).status).toBe(303);
+    await stage.chain.control.mine(2);
+    await over(payer, refund, 'completed');
+    expect((await visitor.get(`/ops/payouts/${refund.id}`)).text).toContain('Nothing to decide');
   });
 
   async function ofAnotherToken(to: `0x${string}`): Promise<string> {

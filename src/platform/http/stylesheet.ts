@@ -59,20 +59,22 @@ th:nth-child(1) { width: 8rem; } th:nth-child(2) { width: 11rem; } th:nth-child(
   thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
   tr { padding: 12px 0; border-bottom: 1px solid var(--line); }
   td, td:last-child { border: 0; padding: 2px 0; width: auto; text-align: left; }
-  td[data-label]::before { content: attr(data-label); display: inline-block; width: 5rem; color: var(--soft); font-size: .875rem; }
+  td[data-label], td.number { text-align: left; }
+  td[data-label] { display: grid; grid-template-columns: 5rem 1fr; align-items: baseline; }
+  td[data-label]::before { content: attr(data-label); color: var(--soft); font-size: .875rem; }
   td:last-child { padding-top: 8px; }
 }
 .unseen { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
 .bar, .bar form { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; justify-content: space-between; margin: 0 0 16px; }
 .bar form { margin: 0; } .bar button { width: auto; padding: 4px 16px; }
 .bar a { display: inline-flex; align-items: center; min-height: 44px; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 16px; margin: 8px 0 24px; padding: 0; list-style: none; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: 16px; margin: 8px 0 24px; padding: 0; list-style: none; }
 .figures li { display: flex; flex-direction: column; padding: 12px 0 0; border-top: 1px solid var(--line); }
 .figures strong { font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.figures svg { width: 100%; height: 28px; margin: 8px 0 4px; }
+.figures svg { width: 100%; height: 28px; margin: auto 0 0; padding-top: 8px; box-sizing: content-box; }
 .some { fill: var(--accent); } .none { fill: var(--line); }
 .actions { display: grid; gap: 8px; margin: 16px 0; }
-.steps { padding-left: 24px; } .steps li { margin: 0 0 8px; }
+.steps { padding-left: 24px; } .steps li { margin: 0 0 8px; overflow-wrap: anywhere; }
 hr { border: 0; border-top: 1px solid var(--line); margin: 24px 0; }
 footer { margin-top: 32px; color: var(--soft); font-size: .875rem; }
 [hidden] { display: none; }

@@ -44,7 +44,7 @@ const bar = ({ email }: Operator, csrf: string) => html`
   </nav>`;
 
 const figureOf = (one: Figure) => html`
-  <li><span class="soft">${one.label}</span><strong>${one.text}</strong>${barsOf(one)}${one.note === undefined ? null : html`<span class="soft">${one.note}</span>`}</li>`;
+  <li><span class="soft">${one.label}</span><strong>${one.text}</strong>${one.note === undefined ? null : html`<span class="soft">${one.note}</span>`}${barsOf(one)}</li>`;
 
 const BAR_STEP = 5;
 const CHART_HEIGHT = 28;
@@ -54,7 +54,8 @@ function barsOf({ label, hours }: Figure): Markup | null {
   if (hours === null) return null;
   const most = Math.max(...hours);
   const heightOf = (n: number) => (n === 0 ? 1 : Math.max(2, Math.round((n / most) * CHART_HEIGHT)));
-  const busiest = most === 0 ? 'nothing in any hour' : `most ${24 - hours.lastIndexOf(most)} hours ago`;
+  const ago = 23 - hours.lastIndexOf(most);
+  const busiest = most === 0 ? 'nothing' : ago === 0 ? 'most in the last hour' : `most ${counted(ago, 'hour')} ago`;
   return html`<svg role="img" aria-label="${label} by hour: ${busiest}" viewBox="0 0 ${24 * BAR_STEP} ${CHART_HEIGHT}" preserveAspectRatio="none">${hours.map(
     (n, i) =>
       html`<rect class="${n === 0 ? 'none' : 'some'}" x="${i * BAR_STEP}" y="${CHART_HEIGHT - heightOf(n)}" width="${BAR_STEP - 1}" height="${heightOf(n)}"/>`,
