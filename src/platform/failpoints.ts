@@ -99,6 +99,8 @@ export const FAILPOINTS = [
   'refunds.send.after_commit',
   'refunds.look.after_check',
   'refunds.look.before_commit',
+  'refunds.chain.after_look',
+  'refunds.chain.before_commit',
   'refunds.complete.after_take',
   'refunds.complete.before_commit',
   'refunds.undo.after_release',

@@ -1,5 +1,6 @@
 import { eq } from 'drizzle-orm';
 import type { Tx } from '../platform/database/clients.ts';
+import { failpoint } from '../platform/failpoints.ts';
 import { closeAttempt, openAttempt } from './attempts.ts';
 import type { DriveDeps } from './drive.ts';
 import { completePaid } from './end.ts';
@@ -28,11 +29,13 @@ export async function lookAtChain(deps: DriveDeps, refund: Refund): Promise<bool
   const { unit: asset, destination: recipient, amount } = refund;
   const chain = asset.split('/', 1)[0] ?? '';
   const seen = await deps.evm.verify({ chain, asset, recipient, amount }, attempt.target);
+  await failpoint('refunds.chain.after_look');
   await deps.db.transaction(async (tx) => {
     const locked = await lockRefund(tx, refund.id);
     const open = await openAttempt(tx, refund.id);
     if (locked.state !== 'sending' || open?.target !== attempt.target) return;
     await conclude(tx, locked, attempt.target, open.ageS, seen);
+    await failpoint('refunds.chain.before_commit');
   });
   return false;
 }

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { fromWire } from '../../src/platform/ids.ts';
-import { dollarsOf, payDollars } from '../harness/chain.ts';
+import { dollarsOf, newWallet, payDollars, type Wallet } from '../harness/chain.ts';
 import { clientOf, type Json } from '../harness/client.ts';
-import { agree, askFor, newPayer, type Payer, TEN } from '../payments/request-stage.ts';
+import { agree, askFor, newPayer, type Payer, standing, submit, TEN } from '../payments/request-stage.ts';
 import type { Cell, Scenario } from './cell.ts';
 import type { CrashStage } from './stage.ts';
 
@@ -167,7 +167,60 @@ const bought: Scenario<Buying> = {
   },
 };
 
-export const requestScenarios = [reported, found, unpaid, bought];
+interface PayingOut extends Paying {
+  refund: Json;
+  /** The operator's wallet, and what was sent from it. */
+  cold: Wallet;
+  payout?: string;
+}
+
+const EXCESS = 3_000_000n;
+
+const paidOut: Scenario<PayingOut> = {
+  name: 'a refund is paid out on chain, and verified',
+  points: ['refunds.chain.after_look', 'refunds.chain.before_commit'],
+  set: async (stage) => {
+    const requests = await stage.requests();
+    const state = await agreed(stage);
+    const { payer, request } = state;
+    await submit(payer, request, await pay(stage, state, TEN + EXCESS));
+    await requests.chain.control.mine(2);
+    await standing(requests, payer.client, request, 'completed');
+    const asked = await payer.client.ok('POST', '/v1/refunds/challenges', { body: { payment_request_id: request.id } });
+    const refund = await payer.client.ok('POST', '/v1/refunds', {
+      body: {
+        subject: { type: 'payment_request', id: request.id, part: 'excess' },
+        proof: { challenge_id: asked.challenge_id, answer: await payer.prove(asked) },
+        ...{ target: 'original', reason: 'too much' },
+      },
+    });
+    await stage.operator.ok('POST', `/v1/admin/refunds/${refund.id}/approve`, { body: { reason: 'fair' } });
+    return { ...state, refund, cold: await newWallet(requests.chain) };
+  },
+  play: async (cell, state) => {
+    const { payer, refund, cold } = state;
+    const { chain } = await cell.stage.requests();
+    state.payout ??= await payDollars(cold, chain, EXCESS, payer.wallet.account.address);
+    const told = { key: randomUUID(), body: { type: 'transaction', tx_hash: state.payout } };
+    await cell.insist(cell.stage.operator, 'POST', `/v1/admin/refunds/${refund.id}/payouts`, told);
+    await cell.until('the refund is completed', async () => {
+      await chain.control.mine(1);
+      return (await cell.insist(payer.client, 'GET', `/v1/refunds/${refund.id}`, {})).status === 'completed';
+    });
+  },
+  lend: ({ sql }) => sql`update refunds.refunds set next_step_at = now() where next_step_at is not null`,
+  check: async ({ sql }, { payer, refund, payout }) => {
+    const id = fromWire('refund', refund.id);
+    const [row] = await sql`
+      select (select count(*)::int from refunds.payouts where refund_id = ${id}) as payouts,
+        (select string_agg(target || ' ' || outcome, ', ') from refunds.attempts where refund_id = ${id}) as tries,
+        (select count(*)::int from platform.events where subject_id = ${id} and type = 'refunds.refund_completed') as told`;
+    expect(row).toEqual({ payouts: 1, tries: `${payout} done`, told: 1 });
+    expect(await payer.client.ok('GET', '/v1/credits/balance')).toMatchObject({ available: 1000, held: 0 });
+  },
+};
+
+export const requestScenarios = [reported, found, unpaid, bought, paidOut];
 
 /** Where npm has no anvil for the processor there is no chain to pay on. */
 export const requestScenariosHere = findAnvil() ? requestScenarios : [];
