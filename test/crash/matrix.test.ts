@@ -18,7 +18,7 @@ const passed = new Map<string, number>();
 
 test('every failpoint has its cells', expectEveryPoint);
 
-for (const { half, cells } of plans) {
+for (const { half, cells } of plans.filter((one) => one.cells.length > 0)) {
   describe.concurrent(half, () => {
     let stage: CrashStage | undefined;
     beforeAll(async () => {
