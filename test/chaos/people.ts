@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, Json, Reply } from '../harness/client.ts';
 import { chainMethod, payOnChain } from './payers.ts';
+import { cardToken, decideSomething, givenBackElsewhere, refundOf } from './refunds.ts';
 import { type Dice, diceOf, type Tally } from './tally.ts';
 import type { World } from './world.ts';
 
@@ -45,11 +46,18 @@ export async function live(world: World, seed: number, tally: Tally, signal: Abo
           call(who, method, path, tally, body === undefined ? {} : { body });
         if (requestId) await payOnChain(onChain, purse, requestId, knock, dice, tally);
       };
+      const askBack = async () => {
+        const made = own.flatMap((one) => (one.path === '/v1/refunds' ? [] : (one.made ?? [])));
+        if (made.length > 0) await wish('/v1/refunds', refundOf(dice.pick(made.slice(-12)), dice));
+      };
       const deeds: [number, () => Promise<unknown>][] = [
         [8, () => wish(`/v1/workflows/${dice.pick(workflows).id}/runs`, { input: { n: dice.below(100) } })],
-        [3, () => wish('/v1/purchases', { package_id: world.pack.id, method: methodOf(dice) })],
+        [3, async () => wish('/v1/purchases', { package_id: world.pack.id, method: await methodOf(world, dice) })],
+        [2, askBack],
+        [1, () => decideSomething(world, (by, method, path, more) => call(by, method, path, tally, more), dice, tally)],
         [1, buyOnChain],
         [4, async () => somethingIsPaid(world, dice, tally)],
+        [1, async () => dice.chance(0.1) && givenBackElsewhere(world, dice, tally)],
         [1, () => cancel(who, dice, own, tally)],
         [1, () => repeat(dice, own, tally)],
         [2, () => readBalance(who, tally)],
@@ -64,23 +72,32 @@ export async function live(world: World, seed: number, tally: Tally, signal: Abo
   return wishes;
 }
 
-const methodOf = (dice: Dice) =>
-  dice.pick([{ type: 'promptpay' }, { type: 'promptpay' }, { type: 'mobile_banking_kbank' }]);
+async function methodOf(world: World, dice: Dice): Promise<Json> {
+  const type = dice.pick(['promptpay', 'card', 'card', 'mobile_banking_kbank'] as const);
+  if (type !== 'card') return { type };
+  const token = await cardToken(world);
+  return token === undefined ? { type: 'promptpay' } : { type, token };
+}
+
+const kindOf = ({ path }: Wish) => (path === '/v1/purchases' ? 'purchase' : path === '/v1/refunds' ? 'refund' : 'run');
+/** A refund may be refused for what has happened meanwhile, a purchase by its card. */
+const EXPECTED = { run: [202, 402, 409, 503], purchase: [201, 402, 409, 503], refund: [201, 404, 409, 422, 503] };
 
 /** Sends a wish once; true when the reply is final. */
 export async function ask(wish: Wish, tally: Tally): Promise<boolean> {
-  const kind = wish.path === '/v1/purchases' ? 'purchase' : 'run';
+  const kind = kindOf(wish);
   const reply = await call(wish.who, 'POST', wish.path, tally, { key: wish.key, body: wish.body });
   tally.count(`start a ${kind}`, reply ? String(reply.status) : 'no answer');
   if (!reply) return false;
-  if (![201, 202, 402, 409, 503].includes(reply.status)) tally.fault(`${wish.path}: ${reply.status} ${reply.text}`);
+  if (!EXPECTED[kind].includes(reply.status)) tally.fault(`${wish.path}: ${reply.status} ${reply.text}`);
   const made: string | undefined = reply.status < 300 ? (reply.body.run ?? reply.body).id : undefined;
-  if (made === undefined) return reply.status === 402;
+  if (made === undefined) return reply.status === 402 || (kind === 'refund' && reply.status !== 503);
   if (wish.made !== undefined && wish.made !== made) tally.fault(`the key ${wish.key} led to ${wish.made} and ${made}`);
   if (kind === 'run' && wish.reply && wish.reply.text !== reply.text)
     tally.fault(`the key ${wish.key} was answered differently: ${wish.reply.text} and ${reply.text}`);
   wish.made = made;
   wish.reply ??= reply;
+  if (kind === 'refund') return true;
   const { qr_url: qr, authorize_uri: uri, payment_request_id: request } = reply.body;
   return kind === 'run' || qr !== null || uri !== null || request !== null;
 }
@@ -110,7 +127,7 @@ function somethingIsPaid({ omise }: World, dice: Dice, tally: Tally): void {
 }
 
 async function cancel(who: Client, dice: Dice, own: Wish[], tally: Tally): Promise<void> {
-  const made = own.flatMap((wish) => wish.made ?? []);
+  const made = own.flatMap((wish) => (kindOf(wish) === 'refund' ? [] : (wish.made ?? [])));
   if (made.length === 0) return;
   const id = dice.pick(made.slice(-5));
   const what = id.startsWith('run_') ? 'run' : 'purchase';

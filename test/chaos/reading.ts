@@ -5,6 +5,7 @@ import type { Json } from '../harness/client.ts';
 import { faultsAtRest, faultsInWholeBooks } from '../harness/whole-books.ts';
 import { checkChain } from './payers.ts';
 import { ask, type Wish } from './people.ts';
+import { checkRefunds, unseenRefunds } from './refunds.ts';
 import type { Tally } from './tally.ts';
 import { GRANTED, passTime, type World } from './world.ts';
 
@@ -37,6 +38,7 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
     await checkWishes(sql, wishes, tally);
     await checkProvider(sql, world, tally);
     const purses = world.people.flatMap(({ purse }) => purse ?? []);
+    await checkRefunds(sql, world, tally);
     if (world.onChain) await checkChain(sql, world.onChain, purses, tally);
     await checkExecutor(sql, world, tally);
     for (const { who } of world.people) await checkBalance(sql, world, fromWire('account', who.accountId), tally);
@@ -59,6 +61,9 @@ async function calm(world: World, tally: Tally): Promise<void> {
           (select count(*)::int from payments.webhook_inbox where state = 'received') as notifications,
           (select count(*)::int from payments.payment_requests where state = 'confirming')
             + (select count(*)::int from payments.request_transactions where state = 'waiting' and outcome = 'tx_pending') as "on chain",
+          (select count(*)::int from refunds.refunds where next_step_at is not null) as refunds,
+          (select count(*)::int from refunds.sightings where next_look_at is not null) as sightings,
+          ${await unseenRefunds(sql, world)}::int as "refunds elsewhere",
           (select count(*)::int from payments.chain_cursors where next_block < ${await headOf(world)}) as unwatched,
           (select count(*)::int from unnest(${paid}::text[]) as id where not exists
             (select from payments.claims where reference = id) and not exists
@@ -97,11 +102,16 @@ async function whatIsOpen(sql: postgres.Sql, world: World): Promise<string> {
 async function checkWishes(sql: postgres.Sql, wishes: Wish[], tally: Tally): Promise<void> {
   const runs = await sql<{ id: string; key: string }[]>`select id, idempotency_key as key from workflows.runs`;
   const known = new Map(runs.map(({ id, key }) => [key, id]));
-  const purchases = new Set((await sql<{ id: string }[]>`select id from payments.purchases`).map(({ id }) => id));
+  const idsIn = async (table: string) => new Set((await sql.unsafe(`select id from ${table}`)).map((row) => row['id']));
+  const [purchases, refunds] = [await idsIn('payments.purchases'), await idsIn('refunds.refunds')];
   for (const { path, key, made } of wishes) {
     if (made === undefined) continue;
     const isThere =
-      path === '/v1/purchases' ? purchases.has(fromWire('purchase', made)) : known.get(key) === fromWire('run', made);
+      path === '/v1/purchases'
+        ? purchases.has(fromWire('purchase', made))
+        : path === '/v1/refunds'
+          ? refunds.has(fromWire('refund', made))
+          : known.get(key) === fromWire('run', made);
     if (!isThere) tally.fault(`${made} was acknowledged and is not there`);
   }
   const asked = new Set(wishes.map(({ key }) => key));
@@ -137,13 +147,17 @@ async function checkExecutor(sql: postgres.Sql, { executor }: World, tally: Tall
   }
 }
 
-/** By another way than the ledger's: from what was granted, bought, paid and given back. */
+/** By another way than the ledger's: from what was granted, bought, paid and given back; what is set aside is still there, and debt is missing. */
 async function checkBalance(sql: postgres.Sql, world: World, account: string, tally: Tally): Promise<void> {
-  const [row] = await sql<{ available: bigint; expected: bigint }[]>`
-    select (select available::int from credits.accounts where account_id = ${account}) as available,
+  const [row] = await sql<{ has: number; expected: number }[]>`
+    select (select available + held - debt from credits.accounts where account_id = ${account})::int as has,
       ${GRANTED}::int
         + (select count(*)::int * ${Number(world.pack.credits)}::int from payments.purchases
-           where account_id = ${account} and state = 'completed')
-        - (select coalesce(sum(cost - returned), 0)::int from workflows.runs where account_id = ${account}) as expected`;
-  if (row?.available !== row?.expected) tally.fault(`${account} has ${row?.available}, and should ${row?.expected}`);
+           where account_id = ${account} and state in ('completed', 'partially_refunded', 'refunded'))
+        - (select coalesce(sum(cost - returned), 0)::int from workflows.runs where account_id = ${account})
+        - (select coalesce(sum(credits), 0)::int from refunds.refunds
+           where account_id = ${account} and subject_type = 'purchase' and state = 'completed')
+        - (select coalesce(sum(credits), 0)::int from refunds.clawbacks
+           where account_id = ${account} and restored_at is null) as expected`;
+  if (row?.has !== row?.expected) tally.fault(`${account} has ${row?.has}, and should ${row?.expected}`);
 }

@@ -20,6 +20,9 @@ export interface World {
   farebox: TestFarebox;
   replicas: FailingChild[];
   omise: OmiseControl;
+  /** By a good network: for browsers. */
+  providerUrl: string;
+  operator: Client;
   executor: Executor;
   /** Between Farebox and the others. */
   network: { database: TcpProxy; provider: TcpProxy; executor: TcpProxy };
@@ -75,6 +78,7 @@ export async function openWorld(seed: number): Promise<World> {
     OMISE_DEADLINE_MS: '700',
     EGRESS_ALLOW: `127.0.0.1:${network.executor.port}`,
     ACCESS_TOKEN_TTL_S: '3600',
+    REFUND_AUTO_CREDITS: '15',
     ...(onChain ? { EVM_CHAINS: onChain.setting } : {}),
   };
   const replicas = [await failingChild({ database, omise, env }), await failingChild({ database, omise, env })];
@@ -104,7 +108,7 @@ export async function openWorld(seed: number): Promise<World> {
   }
   return {
     ...{ farebox, replicas, executor, network, onChain, people, pack, folder },
-    omise: omise.control,
+    ...{ omise: omise.control, providerUrl: omise.url, operator },
     restartDatabase: () => server.restart(),
     superuserUrl: server.url(),
     close: async () => {
@@ -150,6 +154,12 @@ export async function passTime(world: World, { byForce = false } = {}): Promise<
   try {
     await sql`update payments.webhook_inbox set next_attempt_at = now() where state = 'received'`;
     await sql`update payments.request_transactions set next_check_at = now() where next_check_at is not null`;
+    await sql`update refunds.refunds set next_step_at = now() where next_step_at is not null`;
+    await sql`update refunds.sightings set next_look_at = now() where next_look_at is not null`;
+    await sql`update platform.deliveries set next_attempt_at = now() where next_attempt_at is not null`;
+    // A call that may still be executed is left alone.
+    await sql`update refunds.attempts set started_at = started_at - interval '130 seconds'
+      where outcome = 'open' and started_at < now() - interval '5 seconds'`;
     await sql`
       update payments.charges set next_check_at = now() - interval '1 second',
         created_at = created_at - interval '40 seconds' where next_check_at is not null`;
