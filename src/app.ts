@@ -22,6 +22,7 @@ import {
   checkoutRoutes,
   evmRail,
   omiseRail,
+  orderRoutes,
   type PaymentsDeps,
   paymentsOperatorRoutes,
   paymentsRoutes,
@@ -192,6 +193,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const requests = { ...payments, serviceDid, wakeChecker };
   requestRoutes(front, requests);
   await requestPages(front, { ...requests, feed });
+  orderRoutes(front, { ...requests, feed, authenticator });
   await checkoutRoutes(front, { ...payments, feed });
   await webhookRoutes(front, {
     db,

@@ -4,6 +4,8 @@ export {
   availableOf,
   type Balances,
   balanceReader,
+  capture,
+  hold,
   type Outcome,
   post,
   releaseRefund,

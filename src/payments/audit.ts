@@ -1,6 +1,7 @@
 import { ledgerAccounts, transfers } from '../credits/index.ts';
 import { type Check, changeable, type Walk } from '../platform/audit/check.ts';
 import { keys } from '../platform/audit/own-checks.ts';
+import { ordersChecks } from './orders/audit.ts';
 
 /** What must hold of purchases, and between them, the provider's charges and the ledger. */
 
@@ -242,6 +243,7 @@ export const paymentsChecks: Check[] = [
   ...ofPurchases,
   ...ofCharges,
   ...ofRequests,
+  ...ordersChecks,
   {
     id: 'P03',
     rule: 'Credits that were bought come from a purchase that is completed, or from a completion of a payment request',

@@ -24,4 +24,10 @@ export const paymentsEvents = {
   'payments.payment_request_late': 'paymentRequest',
   'payments.payment_request_expired': 'paymentRequest',
   'payments.payment_request_cancelled': 'paymentRequest',
+  'payments.order_created': 'order',
+  'payments.order_claimed': 'order',
+  'payments.order_unclaimed': 'order',
+  'payments.order_paid': 'order',
+  'payments.order_session_proven': 'order',
+  'payments.order_bought_before': 'order',
 } as const satisfies EventTypes;

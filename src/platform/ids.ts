@@ -10,6 +10,7 @@ const prefixes = {
   did: 'did',
   event: 'evt',
   hold: 'hold',
+  order: 'ord',
   package: 'pkg',
   paymentRequest: 'preq',
   purchase: 'pur',

@@ -4,6 +4,7 @@ import { databaseCorruptions } from './database-corruptions.ts';
 import { didCorruptions } from './did-corruptions.ts';
 import { type Corruption, ledgerCorruptions } from './ledger-corruptions.ts';
 import { auditWithin, brokenIn, checks, type LivedIn, liveIn } from './lived-in.ts';
+import { orderCorruptions } from './order-corruptions.ts';
 import { refundCorruptions } from './refund-corruptions.ts';
 import { requestCorruptions } from './request-corruptions.ts';
 
@@ -22,6 +23,7 @@ const corruptions: Corruption[] = [
   ...didCorruptions,
   ...requestCorruptions,
   ...refundCorruptions,
+  ...orderCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

@@ -13,6 +13,7 @@ import { type Client, eventually, type Json, newCustomer } from '../harness/clie
 import { cloneDatabase } from '../harness/database.ts';
 import { keyHolder, link, linkWallet, signIn, walletHolder } from '../harness/dids.ts';
 import { type FareboxOptions, startFarebox } from '../harness/farebox.ts';
+import { orderStageOn } from '../orders/stage.ts';
 import {
   agree,
   askFor,
@@ -91,6 +92,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await giveBackInEveryWay(shop, executor);
   await hold(shop, ada);
   await identify(shop, ada);
+  await sell(shop);
   if (chain) await payOnChain(shop, chain);
   await heard(ada);
   return {
@@ -183,6 +185,20 @@ async function giveBackInEveryWay(shop: Shop, executor: Executor): Promise<void>
   );
   await eve.ok('POST', `/v1/runs/${run.id}/cancel`);
   await ask({ type: 'run', id: run.id });
+}
+
+/** Orders that are open, taken, and paid for a session. */
+async function sell({ farebox, operator }: Shop): Promise<void> {
+  const stage = await orderStageOn(farebox, operator);
+  const order = (session?: string) =>
+    stage.order(
+      { fulfillment_url: undefined, resource: 'an article' },
+      session === undefined ? {} : { session_id: session },
+    );
+  const [reader, buyer] = [stage.wallet(), await stage.richWallet()];
+  await order();
+  await reader.claim(await order());
+  await buyer.buy(await order('a-session-of-mine'));
 }
 
 async function correct({ operator }: Shop, ada: Client, bob: Client): Promise<void> {

@@ -4,6 +4,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as credits from '../../src/credits/tables.ts';
 import * as identity from '../../src/identity/tables.ts';
+import * as orders from '../../src/payments/orders/tables.ts';
 import * as requests from '../../src/payments/requests/tables.ts';
 import * as purchases from '../../src/payments/tables.ts';
 import * as platform from '../../src/platform/database/tables.ts';
@@ -11,7 +12,7 @@ import * as refunds from '../../src/refunds/tables.ts';
 import * as workflows from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
-const payments = { ...purchases, ...requests };
+const payments = { ...purchases, ...requests, ...orders };
 const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
   Object.values(exported)
@@ -119,6 +120,8 @@ test('every reference inside a context has its foreign key, or is a decision tha
     'credits.transfers.ref_id', // whatever caused it, of any context
     'identity.did_challenges.subject_id', // opaque: an account, or an object of another context
     'identity.refresh_tokens.family_id', // names the log-in, which has no row
+    'payments.orders.merchant_id', // of identity
+    'payments.orders.payer_id', // of identity
     'payments.payment_requests.challenge_id', // of identity
     'payments.payment_requests.merchant_id', // of identity
     'payments.payment_requests.payer_account_id', // of identity

@@ -111,6 +111,11 @@ export async function newOperator(farebox: TestFarebox): Promise<Client> {
   return newAccount(farebox, `${randomUUID()}@example.com`, 'operator', farebox.internalUrl);
 }
 
+/** A shop or billing service. */
+export async function newMerchant(farebox: TestFarebox): Promise<Client> {
+  return newAccount(farebox, `${randomUUID()}@example.com`, 'merchant', farebox.url);
+}
+
 let knownHash: Promise<string> | undefined;
 
 async function newAccount(farebox: TestFarebox, email: string, role: Role, url: string): Promise<Client> {

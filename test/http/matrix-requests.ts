@@ -13,6 +13,7 @@ import {
 } from '../harness/dids.ts';
 import { omiseKeys } from '../harness/farebox.ts';
 import { newVisitor, operatorAt } from '../ops/visitor.ts';
+import { newWallet as newOrderWallet, ordersOf } from '../orders/stage.ts';
 import type { Caller } from './matrix.ts';
 import { logInAgain, type World } from './world.ts';
 
@@ -46,6 +47,32 @@ const checkout = async (world: World, method?: Json) => {
   const purchase = await world.buy(world.owner, method);
   return { purchase, path: `/checkout/${tokenOf(purchase.status_url)}` };
 };
+/** Orders of the operator's, who is a shop, too; taken and paid by the owner's wallet. */
+const orders = async (world: World) => {
+  await link(world.owner, walletOwner);
+  const shop = clientOf(world.farebox.url, world.operator);
+  const anybody = clientOf(world.farebox.url);
+  return { ...ordersOf(shop), wallet: newOrderWallet(anybody, walletOwner) };
+};
+const claimedOrder = async (world: World) => {
+  const { order, wallet } = await orders(world);
+  const made = await order({ amount: 'CREDITS:1', fulfillment_url: undefined, resource: 'r' });
+  const { body } = await wallet.claim(made);
+  return { made, wallet, hash: body.h_contract as string };
+};
+const session = 'a-session-of-mine';
+/** The last step of a deed; its answer is signed by the owner's wallet. */
+const deed =
+  (to: string, isPaid = false): Ask =>
+  async (world) => {
+    const { made, wallet, hash } = await claimedOrder(world);
+    if (isPaid) await wallet.pay(made, hash, null);
+    const told = { h_contract: hash, ...(to === 'unclaim' ? {} : { session_id: session }) };
+    const action = to === 'paid' ? 'prove' : to;
+    const answered = await wallet.answer(made, { action, ...told });
+    return at(`/orders/${made.id}/${to}`, { ...told, ...(to === 'pay' ? { rail: 'credits' } : {}), ...answered });
+  };
+
 /** A form of the work list, seen by somebody who is logged in there, or has only come to the door. */
 const atOps = async (
   { farebox, operator }: World,
@@ -265,6 +292,30 @@ export const requests: Record<string, Ask> = {
   'GET /v1/webhook-endpoints/:id/deliveries/:delivery_id': (world) => delivered(world),
   'POST /v1/webhook-endpoints/:id/deliveries/:delivery_id/redeliver': async (world) =>
     at(`${(await delivered(world)).path}/redeliver`),
+  'POST /private/orders': () => at('/private/orders', { order: { amount: 'CREDITS:1', summary: 'S', resource: 'r' } }),
+  'GET /private/orders/:id': async (world) => at(`/private/orders/${(await claimedOrder(world)).made.id}`),
+  'POST /private/entitlements/check': () =>
+    at('/private/entitlements/check', {
+      ...{ session_id: session, resource: `r-${randomUUID()}` },
+      order: { amount: 'CREDITS:1', summary: 'S' },
+    }),
+  'GET /orders/:id': async (world) => {
+    const { made } = await claimedOrder(world);
+    return at(`/orders/${made.id}?token=${made.token}`);
+  },
+  'POST /orders/:id/challenges': async (world) => {
+    const { made, hash } = await claimedOrder(world);
+    return at(`/orders/${made.id}/challenges`, { action: 'pay', h_contract: hash, session_id: null });
+  },
+  'POST /orders/:id/claim': async (world) => {
+    const { order, wallet } = await orders(world);
+    const made = await order({ amount: 'CREDITS:1', fulfillment_url: undefined, resource: 'r' });
+    const told = { did: walletOwner.did, nonce: 'n'.repeat(32), token: made.token };
+    return at(`/orders/${made.id}/claim`, { ...told, ...(await wallet.answer(made, { action: 'claim', ...told })) });
+  },
+  'POST /orders/:id/unclaim': deed('unclaim'),
+  'POST /orders/:id/pay': deed('pay'),
+  'POST /orders/:id/paid': deed('paid', true),
   'POST /v1/webhooks/omise': (_world, { caller }) => {
     const body = event();
     const timestamp = String(Math.floor(Date.now() / 1000));

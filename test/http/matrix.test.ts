@@ -13,6 +13,7 @@ const SCOPES = [
   'read',
   'purchases:write',
   'payment_requests:write',
+  'orders:write',
   'refunds:write',
   'workflows:write',
   'runs:write',

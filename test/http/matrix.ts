@@ -20,6 +20,7 @@ type OpenedBy =
       | 'read'
       | 'purchases:write'
       | 'payment_requests:write'
+      | 'orders:write'
       | 'refunds:write'
       | 'workflows:write'
       | 'runs:write'
@@ -97,6 +98,16 @@ export const publicRoutes: Row[] = [
   ['GET',    '/v1/webhook-endpoints/:id/deliveries',        'read',            401, 401, 403, 404, 404, 200],
   ['GET',    '/v1/webhook-endpoints/:id/deliveries/:delivery_id', 'read',      401, 401, 403, 404, 404, 200],
   ['POST',   '/v1/webhook-endpoints/:id/deliveries/:delivery_id/redeliver', 'webhooks:write', 401, 401, 403, 404, 404, 202],
+  // Orders: the operator's account sells; of the owner's wallet each deed is signed.
+  ['POST',   '/private/orders',                             'orders:write',    401, 401, 403, 403, 200, 403],
+  ['GET',    '/private/orders/:id',                         'read',            401, 401, 403, 403, 200, 403],
+  ['POST',   '/private/entitlements/check',                 'orders:write',    401, 401, 403, 403, 200, 403],
+  ['GET',    '/orders/:id',                                 'anyone',          402, 402, 402, 402, 402, 402],
+  ['POST',   '/orders/:id/challenges',                      'anyone',          201, 201, 201, 201, 201, 201],
+  ['POST',   '/orders/:id/claim',                           'anyone',          200, 200, 200, 200, 200, 200],
+  ['POST',   '/orders/:id/unclaim',                         'anyone',          204, 204, 204, 204, 204, 204],
+  ['POST',   '/orders/:id/pay',                             'anyone',          200, 401, 403, 402, 402, 200], // who is logged in pays
+  ['POST',   '/orders/:id/paid',                            'anyone',          200, 200, 200, 200, 200, 200],
   // Signed: no credential of ours opens these. The owner is whoever has the signature or the callback token.
   ['POST',   '/v1/webhooks/omise',                          'signed',          401, 401, 401, 401, 401, 200],
   ['POST',   '/v1/executor/runs/:id/progress',              'signed',          401, 401, 401, 401, 401, 204],
@@ -188,10 +199,12 @@ export const codeOf = (status: number, caller: Caller, pattern: string): string 
   if (['/v1/me/dids', '/v1/wallets'].includes(pattern) && status === 401 && ['other', 'operator'].includes(caller)) {
     return 'did_auth_failed';
   }
+  if (status === 402) return pattern === '/orders/:id' ? undefined : 'insufficient_credits';
   if (status === 401) return caller === 'nobody' ? 'unauthenticated' : 'invalid_token';
   if (status === 403 && caller === 'key') return 'insufficient_scope';
   if (status === 403 && pattern === '/v1/payment-requests/:id/transactions') return 'not_payer';
-  if (status === 403) return /^\/v1\/(admin|payment-requests)/.test(pattern) ? 'forbidden' : 'not_workflow_owner';
+  if (status === 403)
+    return /^\/(v1\/(admin|payment-requests)|private)/.test(pattern) ? 'forbidden' : 'not_workflow_owner';
   if (status === 404) return 'not_found';
   if (status === 409) return 'conflict';
   return undefined;

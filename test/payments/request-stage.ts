@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import postgres from 'postgres';
 import { type Chain, dollarsOf, newWallet, startChain, type Wallet } from '../harness/chain.ts';
-import { type Client, clientOf, eventually, type Json, newCustomer, newOperator } from '../harness/client.ts';
+import { type Client, clientOf, eventually, type Json, newMerchant, newOperator } from '../harness/client.ts';
 import { type Holder, type KeyType, keyHolder, signIn } from '../harness/dids.ts';
 import { fareboxForFile, type TestFarebox } from '../harness/farebox.ts';
 
@@ -47,17 +47,7 @@ export async function requestStageOn(
   operator: Client,
   root: postgres.Sql,
 ): Promise<Stage> {
-  const merchant = await newCustomer(farebox);
-  await operator.ok('PATCH', `/v1/admin/accounts/${merchant.accountId}`, {
-    body: { role: 'merchant', reason: 'sells' },
-  });
-  const { email, password } = merchant;
-  const session = await clientOf(farebox.url).ok('POST', '/v1/auth/login', { body: { email, password } });
-  const { accountId } = merchant;
-  return {
-    ...{ chain, farebox, operator, root },
-    merchant: { ...merchant, ...clientOf(farebox.url, { token: session.access_token }), accountId },
-  };
+  return { chain, farebox, operator, root, merchant: await newMerchant(farebox) };
 }
 
 /** Its key is its wallet's (secp256k1), or it has linked one. */

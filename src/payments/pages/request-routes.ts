@@ -1,5 +1,3 @@
-import { Buffer } from 'node:buffer';
-import QRCode from 'qrcode';
 import { z } from 'zod';
 import type { Feed } from '../../platform/delivery/feed.ts';
 import { page } from '../../platform/http/html.ts';
@@ -12,6 +10,7 @@ import { findRequestByToken, paymentUriOf, type RequestView } from '../requests/
 import type { RequestDeps } from '../requests/read-routes.ts';
 import { liveScript } from './live-script.ts';
 import { requestPage } from './payment-request.ts';
+import { qrOf } from './qr-of.ts';
 
 const params = z.strictObject({ token: z.string().regex(/^[\w-]{43}$/) });
 const REFRESH_S = 5;
@@ -71,10 +70,4 @@ export async function requestPages(app: App, { db, evm, feed }: RequestDeps & { 
       },
     );
   });
-}
-
-/** Black on white with its quiet zone, in both schemes. */
-async function qrOf(uri: string): Promise<string> {
-  const svg = await QRCode.toString(uri, { type: 'svg', margin: 4, errorCorrectionLevel: 'M' });
-  return `data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}`;
 }

@@ -6,6 +6,7 @@ export const scopes = [
   'read',
   'purchases:write',
   'payment_requests:write',
+  'orders:write',
   'refunds:write',
   'workflows:write',
   'runs:write',

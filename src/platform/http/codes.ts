@@ -61,6 +61,11 @@ export const codes = {
     'Not enough credits',
     'Buy one of the packages in `pay_with`, then repeat the request with the same Idempotency-Key.',
   ],
+  order_not_paid: [
+    402,
+    'The order is not paid',
+    'Pay it first; then prove the payment for as many sessions as it allows.',
+  ],
   // 403: known, but not allowed
   insufficient_scope: [403, 'The API key lacks a scope', 'Use a key that has the scope named in `required_scope`.'],
   forbidden: [403, 'Not allowed for this account', 'Use an account with the right role.'],
@@ -90,6 +95,8 @@ export const codes = {
   last_way_in: [409, 'Nothing else opens this account', 'Link another DID first, then remove this one.'],
   price_changed: [409, 'The cost is not what you expected', 'Read the workflow, and accept its cost or the new price.'],
   service_inactive: [409, 'The service is not offered at present', 'Choose another service, or ask the operator.'],
+  order_claimed: [409, 'Another wallet has taken the order', 'Give it up with that wallet, or start a new order.'],
+  order_exists: [409, 'There is another order of this name', 'Use a new `order_id` for a new order.'],
   too_many_pending: [409, 'Too many unpaid purchases are open', 'Pay or cancel one first.'],
   not_refundable: [409, 'There is nothing to give back', 'See `detail`: nothing is left of it, or it was never paid.'],
   refund_limit_reached: [
@@ -101,6 +108,7 @@ export const codes = {
   attempt_superseded: [409, 'A newer attempt of this run exists', 'Stop working on this attempt; its token is void.'],
   part_conflict: [409, 'This part was reported with other content', 'Give each part its own number.'],
   payment_request_expired: [410, 'The payment request was not paid in time', 'Ask the merchant for a new one.'],
+  order_expired: [410, 'The order was not paid in time', 'Start a new one at the shop.'],
   link_expired: [410, 'The link is no longer valid', 'Ask for a new one.'],
   body_too_large: [413, 'The body is too large', 'Stay under the limit of the route.'],
   uri_too_long: [414, 'The address is too long', 'Shorten it.'],

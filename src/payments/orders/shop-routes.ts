@@ -1,0 +1,305 @@
+import { z } from 'zod';
+import type { ServiceDid } from '../../identity/index.ts';
+import type { Db } from '../../platform/database/clients.ts';
+import type { Feed } from '../../platform/delivery/feed.ts';
+import { callerOf } from '../../platform/http/access.ts';
+import { invalidField, Problem } from '../../platform/http/problem.ts';
+import type { App } from '../../platform/http/server.ts';
+import { answers, JsonObject, line } from '../../platform/http/wire.ts';
+import type { Vault } from '../../platform/secrets.ts';
+import { checkReturnUri } from '../purchases/start.ts';
+import { payUriOf, statusUrl } from './addresses.ts';
+import { seconds } from './claim.ts';
+import { createOrder, openOrderFor, type Proposal } from './create.ts';
+import { boughtBefore, claimTokenOf, findOpenTo, findOwnOrder, isProven, isRevoked, type SeenOrder } from './read.ts';
+import { untilChanged } from './wait.ts';
+
+export interface OrderDeps {
+  db: Db;
+  vault: Vault;
+  feed: Feed;
+  serviceDid: ServiceDid;
+  publicUrl: string;
+  /** Origins that an order may lead to. */
+  returnOrigins: string[];
+}
+
+const tags = ['orders'];
+const MAX_WAIT_MS = 60_000;
+const DEFAULT_PAY_S = 86_400;
+const DEFAULT_REFUND_S = 14 * 86_400;
+
+/** As GNU Taler writes them: `{"t_s": 1795322882}`, `{"d_us": 3600000000}`. */
+const Moment = z.strictObject({ t_s: z.int().min(0).max(253_402_300_799) });
+const Span = z.strictObject({ d_us: z.int().min(1_000_000).max(31_536_000_000_000) });
+
+export const sessionId = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{8,64}$/, 'must be 8 to 64 letters, digits, hyphens or underscores')
+  .describe('public id of a browser session, never the value of its cookie');
+const orderId = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,60}$/, 'must be 1 to 60 letters, digits, dots, hyphens or underscores');
+export const orderParams = z.strictObject({ id: orderId });
+const url = z.string().max(1000);
+
+const waitQuery = z
+  .string()
+  .regex(/^\d{1,5}$/, 'must be a whole number')
+  .transform(Number)
+  .pipe(z.number().max(MAX_WAIT_MS, `must be at most ${MAX_WAIT_MS}`))
+  .optional()
+  .describe('milliseconds to wait for something new');
+
+const Amount = z
+  .string()
+  .regex(/^CREDITS:[1-9]\d{0,11}$/, 'must be CREDITS: and a whole number')
+  .transform((text) => BigInt(text.slice('CREDITS:'.length)));
+
+const Terms = {
+  amount: Amount.describe('the price, such as `CREDITS:120`'),
+  summary: line(200),
+  resource: line(200).optional().describe('what it opens, for the shop; the fulfillment URL when absent'),
+  fulfillment_url: url.optional(),
+  fulfillment_message: line(500).optional().describe('shown where there is no URL'),
+  public_reorder_url: url.optional().describe('where whoever comes by an old link can buy for themselves'),
+  pay_deadline: Moment.optional().describe('a day from now when absent'),
+  refund_deadline: Moment.optional(),
+  max_sessions: z.int().min(1).max(10).default(1).describe('browsers that may read it at the same time'),
+  refund_policy: z.enum(['revoke_on_any', 'revoke_on_full']).default('revoke_on_any'),
+  extra: JsonObject.optional(),
+};
+
+const OrderIn = z.strictObject({ ...Terms, order_id: orderId.optional() });
+
+const UnpaidOut = z.object({
+  order_status: z.literal('unpaid'),
+  taler_pay_uri: z.string().describe('opens a wallet; its scheme is farebox'),
+  order_status_url: z.string(),
+  already_paid_order_id: z.string().optional(),
+  already_paid_fulfillment_url: z.string().optional(),
+  creation_time: Moment,
+  pay_deadline: Moment,
+  summary: z.string(),
+  total_amount: z.string(),
+});
+const ClaimedOut = z.object({
+  order_status: z
+    .literal('claimed')
+    .describe('also of one that is paid, but not open to the session that was asked about'),
+  contract_terms: JsonObject,
+  order_status_url: z.string(),
+});
+const PaidOut = z.object({
+  order_status: z.literal('paid'),
+  refunded: z.boolean(),
+  refund_pending: z.boolean(),
+  refund_amount: z.string(),
+  refund_details: z.array(JsonObject),
+  wired: z.boolean(),
+  deposit_total: z.string(),
+  contract_terms: JsonObject,
+  order_status_url: z.string(),
+});
+const StatusOut = z.union([UnpaidOut, ClaimedOut, PaidOut]);
+
+const EntitlementOut = z
+  .object({
+    entitled: z.boolean(),
+    order_id: z.string().describe('the order that opens it, or that would'),
+    version: z.int().describe('changes with everything that changes who may read it'),
+    refunded: z.boolean(),
+    order_status_url: z.string(),
+    taler_pay_uri: z.string().nullable(),
+    expires_at: Moment.nullable(),
+  })
+  .meta({ id: 'Entitlement' });
+
+/** What a shop calls, with its API key: orders, and whether a browser session may read. */
+export function shopRoutes(app: App, deps: OrderDeps): void {
+  const { db, vault, feed, publicUrl } = deps;
+  const key = vault.derive('order-claims');
+  const targetOf = (order: SeenOrder, session: string | null) => ({
+    ...{ orderId: order.orderId, sessionId: session },
+    ...{ token: claimTokenOf(key, order), hContract: order.hContract },
+  });
+
+  app.post(
+    '/private/orders',
+    {
+      config: { access: 'orders:write', rate: 'money', idempotency: 'accepted' },
+      schema: {
+        tags,
+        summary: 'Make an order',
+        description:
+          'With an `order_id` the same again finds the order. The reply has no address: that is of a session.',
+        body: z.strictObject({
+          order: OrderIn,
+          refund_delay: Span.optional(),
+          session_id: sessionId.optional(),
+          create_token: z.boolean().default(true),
+        }),
+        response: answers({ 200: z.object({ order_id: z.string(), token: z.string().optional() }) }),
+      },
+    },
+    async (request) => {
+      const { order, session_id, create_token, refund_delay } = request.body;
+      const merchantId = requireShop(request);
+      const proposal = proposalOf(deps, merchantId, order, { session_id, create_token, refund_delay });
+      const made = await db.transaction((tx) => createOrder(tx, proposal));
+      const token = claimTokenOf(key, made.order);
+      return { order_id: made.order.orderId, ...(token === null ? {} : { token }) };
+    },
+  );
+
+  app.get(
+    '/private/orders/:id',
+    {
+      config: { access: 'read', rate: 'read' },
+      handlerTimeout: MAX_WAIT_MS + 10_000,
+      schema: {
+        tags,
+        summary: 'Where an order stands, for a browser session when one is named',
+        params: orderParams,
+        querystring: z.strictObject({ session_id: sessionId.optional(), timeout_ms: waitQuery }),
+        response: answers({ 200: StatusOut }),
+      },
+    },
+    async (request) => {
+      const merchantId = requireShop(request);
+      const { session_id: session, timeout_ms: waitMs = 0 } = request.query;
+      const find = async () => {
+        const order = await findOwnOrder(db, merchantId, request.params.id);
+        if (!order) throw new Problem('not_found');
+        const isOpen = order.state === 'paid' && (session === undefined || (await isProven(db, order, session)));
+        return { order, isOpen };
+      };
+      const { order, isOpen } = await untilChanged(feed, request.raw, waitMs, find, (seen) => !seen.isOpen);
+      const target = targetOf(order, session ?? null);
+      const order_status_url = statusUrl(publicUrl, target);
+      if (order.state === 'unpaid') {
+        const before = await boughtBefore(db, order, session ?? null);
+        return {
+          ...{ order_status: 'unpaid' as const, taler_pay_uri: payUriOf(publicUrl, target), order_status_url },
+          ...(before ? { already_paid_order_id: before.orderId } : {}),
+          ...(before?.fulfillmentUrl ? { already_paid_fulfillment_url: before.fulfillmentUrl } : {}),
+          ...{ creation_time: seconds(order.createdAt), pay_deadline: seconds(order.payDeadline) },
+          ...{ summary: order.summary, total_amount: `CREDITS:${order.price}` },
+        };
+      }
+      const contract_terms = JSON.parse(order.contract ?? '{}') as Record<string, unknown>;
+      if (!isOpen && !isRevoked(order)) return { order_status: 'claimed' as const, contract_terms, order_status_url };
+      return {
+        ...{ order_status: 'paid' as const, refunded: isRevoked(order), refund_pending: false },
+        ...{ refund_amount: `CREDITS:${order.refundedCredits}`, refund_details: [], wired: false },
+        ...{ deposit_total: `CREDITS:${order.price}`, contract_terms, order_status_url },
+      };
+    },
+  );
+
+  app.post(
+    '/private/entitlements/check',
+    {
+      config: { access: 'orders:write', rate: 'money', idempotency: 'accepted' },
+      schema: {
+        tags,
+        summary: 'May this session read this resource? Else: the order that would open it',
+        description: 'One round trip for a shop. The same session and resource again get the same open order.',
+        body: z.strictObject({
+          session_id: sessionId,
+          resource: line(200),
+          order: z.strictObject(Terms).omit({ resource: true }),
+          order_id: z
+            .string()
+            .max(100)
+            .optional()
+            .describe('a hint from a link or a cookie; it opens nothing by itself'),
+        }),
+        response: answers({ 200: EntitlementOut }),
+      },
+    },
+    async (request) => {
+      const merchantId = requireShop(request);
+      const { session_id: session, resource, order: terms, order_id: hint } = request.body;
+      const render = (order: SeenOrder, entitled: boolean) => {
+        const target = targetOf(order, session);
+        return {
+          ...{ entitled, order_id: order.orderId, version: order.version, refunded: isRevoked(order) },
+          order_status_url: statusUrl(publicUrl, target),
+          taler_pay_uri: entitled || order.state === 'paid' ? null : payUriOf(publicUrl, target),
+          expires_at: order.state === 'paid' ? null : seconds(order.payDeadline),
+        };
+      };
+      const open = await findOpenTo(db, session, { merchantId, resource });
+      if (open) return render({ ...open, isExpired: false }, true);
+      const hinted = hint === undefined ? undefined : await findOwnOrder(db, merchantId, hint);
+      // An order pays for its own resource only, whatever address it stands in.
+      if (hinted?.resource === resource && hinted.state === 'paid') {
+        if (isRevoked(hinted) && (await wasProven(hinted, session))) return render(hinted, false);
+      }
+      const proposal = proposalOf(
+        deps,
+        merchantId,
+        { ...terms, resource },
+        { session_id: session, create_token: true },
+      );
+      const isStillGood = (order: SeenOrder) => !order.isExpired;
+      return render(
+        await db.transaction((tx) => openOrderFor(tx, { ...proposal, sessionId: session }, isStillGood)),
+        false,
+      );
+    },
+  );
+
+  const wasProven = (order: SeenOrder, session: string) => isProven(db, order, session);
+}
+
+function requireShop(request: Parameters<typeof callerOf>[0]): string {
+  const { accountId, role } = callerOf(request);
+  if (role === 'user') throw new Problem('forbidden');
+  return accountId;
+}
+
+type TermsIn = z.infer<typeof OrderIn>;
+
+function proposalOf(
+  deps: Pick<OrderDeps, 'returnOrigins'>,
+  merchantId: string,
+  order: TermsIn,
+  more: { session_id?: string | undefined; create_token: boolean; refund_delay?: z.infer<typeof Span> | undefined },
+): Proposal {
+  const { fulfillment_url: fulfillmentUrl = null, public_reorder_url: publicReorderUrl = null } = order;
+  checkAddress(deps, '/order/fulfillment_url', fulfillmentUrl);
+  checkAddress(deps, '/order/public_reorder_url', publicReorderUrl);
+  const resource = order.resource ?? fulfillmentUrl;
+  if (resource === null) throw invalidField('/order/resource', 'must be there when there is no fulfillment_url');
+  if (resource.length > 200) throw invalidField('/order/resource', 'must be named when the fulfillment_url is long');
+  const payIn = order.pay_deadline ? inFuture('/order/pay_deadline', order.pay_deadline) : DEFAULT_PAY_S;
+  const refundIn = order.refund_deadline
+    ? inFuture('/order/refund_deadline', order.refund_deadline)
+    : more.refund_delay
+      ? more.refund_delay.d_us / 1_000_000
+      : DEFAULT_REFUND_S;
+  return {
+    ...{ merchantId, orderId: order.order_id ?? null, resource, summary: order.summary, price: order.amount },
+    ...{ fulfillmentUrl, fulfillmentMessage: order.fulfillment_message ?? null, publicReorderUrl },
+    ...{ extra: (order.extra ?? null) as Proposal['extra'], maxSessions: order.max_sessions },
+    ...{ refundPolicy: order.refund_policy, hasToken: more.create_token, sessionId: more.session_id ?? null },
+    ...{ payIn, refundIn },
+  };
+}
+
+/** The same rule as for purchases: the operator says where customers may be led. */
+function checkAddress(deps: Pick<OrderDeps, 'returnOrigins'>, pointer: string, address: string | null): void {
+  try {
+    checkReturnUri(deps, address);
+  } catch (fault) {
+    if (!(fault instanceof Problem)) throw fault;
+    throw invalidField(pointer, 'must lie on an origin that the operator has allowed', 'return_uri_refused');
+  }
+}
+
+function inFuture(pointer: string, { t_s }: z.infer<typeof Moment>): Date {
+  if (t_s * 1000 <= Date.now()) throw invalidField(pointer, 'must lie in the future');
+  return new Date(t_s * 1000);
+}

@@ -1,0 +1,193 @@
+import { createHash } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { page } from '../../platform/http/html.ts';
+import { Problem } from '../../platform/http/problem.ts';
+import type { App } from '../../platform/http/server.ts';
+import { answers, Nothing } from '../../platform/http/wire.ts';
+import { orderPage, orderScript } from '../pages/order.ts';
+import { qrOf } from '../pages/qr-of.ts';
+import { payUriOf, statusUrl } from './addresses.ts';
+import { type Outcome, outcomeOf, statusOf } from './outcome.ts';
+import {
+  boughtBefore,
+  claimTokenOf,
+  findOrder,
+  isProven,
+  isRevoked,
+  type Order,
+  type SeenOrder,
+  shownOf,
+} from './read.ts';
+import type { OrderDeps } from './shop-routes.ts';
+import { orderParams } from './shop-routes.ts';
+import { untilChanged } from './wait.ts';
+
+const MAX_WAIT_MS = 60_000;
+const REFRESH_S = 5;
+const SESSION = /^[A-Za-z0-9_-]{8,64}$/;
+
+/** Anything may stand in a link; what makes no sense is as good as nothing. */
+const query = z.object({
+  token: z.string().max(200).optional(),
+  claim_token: z.string().max(200).optional(),
+  h_contract: z.string().max(200).optional(),
+  session_id: z.string().max(200).optional(),
+  timeout_ms: z.string().max(10).optional(),
+});
+
+const ToPay = z.object({
+  taler_pay_uri: z.string(),
+  order_status_url: z.string(),
+  fulfillment_url: z.string().optional(),
+  already_paid_order_id: z.string().optional(),
+});
+const Paid = z.object({
+  refunded: z.boolean(),
+  refund_pending: z.boolean(),
+  refund_taken: z.string(),
+  refund_amount: z.string(),
+  fulfillment_url: z.string().optional(),
+});
+
+/** What one visit has come to. */
+interface Seen {
+  order: SeenOrder;
+  outcome: Outcome;
+  sessionId: string | null;
+  before: Order | undefined;
+}
+
+/** The status of an order for whoever has its link: a page for people, JSON for wallets and scripts. */
+export function statusRoutes(app: App, deps: OrderDeps): void {
+  const { db, vault, feed, publicUrl } = deps;
+  const key = vault.derive('order-claims');
+
+  const look = async (id: string, asked: z.infer<typeof query>): Promise<Seen | undefined> => {
+    const order = await findOrder(db, id);
+    if (!order) return undefined;
+    const sessionId = SESSION.test(asked.session_id ?? '') ? (asked.session_id ?? null) : null;
+    const before = order.state === 'paid' ? undefined : await boughtBefore(db, order, sessionId);
+    const outcome = outcomeOf(
+      {
+        ...{ state: order.state, isExpired: order.isExpired, isRevoked: isRevoked(order) },
+        hasReorderUrl: order.publicReorderUrl !== null,
+      },
+      {
+        ...shownOf(key, order, { token: asked.token ?? asked.claim_token, hContract: asked.h_contract }),
+        session: sessionId === null ? 'none' : (await isProven(db, order, sessionId)) ? 'proven' : 'other',
+        hasBoughtBefore: before !== undefined,
+      },
+    );
+    return { order, outcome, sessionId, before };
+  };
+
+  app.get(
+    '/orders/:id',
+    {
+      config: { access: 'anyone', rate: 'read' },
+      handlerTimeout: MAX_WAIT_MS + 10_000,
+      schema: {
+        tags: ['orders'],
+        summary: 'Where an order stands, by its link; `Accept: text/html` gets a page',
+        params: orderParams,
+        querystring: query,
+        response: answers({ 200: Paid, 202: z.object({ public_reorder_url: z.string() }), 304: Nothing, 402: ToPay }),
+      },
+    },
+    async (request, reply) => {
+      const isPerson = wantsPage(request);
+      reply.header('Vary', 'Accept').header('Referrer-Policy', 'no-referrer');
+      const first = await look(request.params.id, request.query);
+      if (!first) return isPerson ? showPage(reply, undefined) : refuse('unknown', undefined);
+      const known = request.headers['if-none-match'];
+      const waitMs = isPerson ? 0 : waitOf(request.query.timeout_ms);
+      const isSettled = ({ outcome }: Seen) => statusOf[outcome] !== 402;
+      const seen = await untilChanged(
+        ...([feed, request.raw, waitMs] as const),
+        async () => (await look(request.params.id, request.query)) ?? first,
+        (now) => (known === undefined ? !isSettled(now) : etagOf(now) === known),
+      );
+      reply.header('ETag', etagOf(seen));
+      if (isPerson) return showPage(reply, seen);
+      if (known === etagOf(seen)) return reply.code(304).send(null);
+      return tell(reply, seen);
+    },
+  );
+
+  const targetOf = ({ order, sessionId, outcome }: Seen) => ({
+    ...{ orderId: order.orderId, sessionId },
+    token: outcome === 'to_claim' ? claimTokenOf(key, order) : null,
+    hContract: order.hContract,
+  });
+
+  function tell(reply: FastifyReply, seen: Seen) {
+    const { order, outcome, before } = seen;
+    const optional = (name: string, value: string | null | undefined) => (value ? { [name]: value } : {});
+    switch (statusOf[outcome]) {
+      case 402:
+        return reply.code(402).send({
+          ...{
+            taler_pay_uri: payUriOf(publicUrl, targetOf(seen)),
+            order_status_url: statusUrl(publicUrl, targetOf(seen)),
+          },
+          ...optional('fulfillment_url', before?.fulfillmentUrl ?? order.fulfillmentUrl),
+          ...optional('already_paid_order_id', before?.orderId),
+        });
+      case 202:
+        return reply.code(202).send({ public_reorder_url: order.publicReorderUrl ?? '' });
+      case 200:
+        return reply.code(200).send({
+          ...{ refunded: isRevoked(order), refund_pending: false },
+          ...{ refund_taken: `CREDITS:${order.refundedCredits}`, refund_amount: `CREDITS:${order.refundedCredits}` },
+          ...(outcome === 'paid' ? optional('fulfillment_url', order.fulfillmentUrl) : {}),
+        });
+      default:
+        return refuse(outcome, order);
+    }
+  }
+
+  async function showPage(reply: FastifyReply, seen: Seen | undefined): Promise<FastifyReply> {
+    if (!seen)
+      return page(reply, { title: 'No such order – Farebox', body: orderPage({ outcome: 'unknown' }), status: 404 });
+    const { order, outcome, before } = seen;
+    const leadsTo = {
+      paid: order.fulfillmentUrl,
+      elsewhere: order.publicReorderUrl,
+      bought_before: before?.fulfillmentUrl,
+    };
+    const address = leadsTo[outcome as keyof typeof leadsTo];
+    if (address) return reply.redirect(address, 302);
+    const target = targetOf(seen);
+    const isWaiting = statusOf[outcome] === 402;
+    const links = { page: statusUrl(publicUrl, target), wallet: payUriOf(publicUrl, target) };
+    return page(reply, {
+      title: `${outcome === 'forbidden' ? 'Order' : order.summary} – Farebox`,
+      body: orderPage(isWaiting ? { outcome, order, links, qr: await qrOf(links.page) } : { outcome, order }),
+      status: statusOf[outcome],
+      ...(isWaiting ? { script: orderScript, refreshS: REFRESH_S } : {}),
+    });
+  }
+}
+
+/** A wallet asks for JSON by name or takes anything; a browser asks for a page. */
+const wantsPage = ({ headers }: FastifyRequest): boolean =>
+  /\btext\/html\b/.test(headers.accept ?? '') && !/\bapplication\/json\b/.test(headers.accept ?? '');
+
+const waitOf = (text = ''): number => (/^\d{1,6}$/.test(text) ? Math.min(Number(text), MAX_WAIT_MS) : 0);
+
+/** Changes with everything that the visitor would see. */
+const etagOf = ({ order, outcome, sessionId, before }: Seen): string =>
+  `"${createHash('sha256')
+    .update(`${order.version} ${outcome} ${sessionId} ${before?.orderId}`)
+    .digest('base64url')
+    .slice(0, 22)}"`;
+
+function refuse(outcome: Outcome, order: Order | undefined): never {
+  if (outcome === 'forbidden') throw new Problem('forbidden', 'The link does not open this order.');
+  if (outcome === 'expired') {
+    const extra = order?.publicReorderUrl ? { public_reorder_url: order.publicReorderUrl } : {};
+    throw new Problem('order_expired', undefined, { extra });
+  }
+  throw new Problem('not_found');
+}
