@@ -3,10 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { decimal, percent } from '../../src/payments/fees/amounts.ts';
 import { changer, greedy } from '../../src/payments/fees/change.ts';
 import { type EvaluateOptions, evaluate, usualOptions } from '../../src/payments/fees/evaluate.ts';
-import type { CoinKey, ExchangeKeys } from '../../src/payments/fees/keys.ts';
+import { type CoinKey, type ExchangeKeys, KeysIn } from '../../src/payments/fees/keys.ts';
 import { costOfExactPayments, payments } from '../../src/payments/fees/spending.ts';
 import { type Structure, structureAt } from '../../src/payments/fees/structure.ts';
-import { renderEvaluation } from '../../src/payments/fees/wire.ts';
+import { feeTable } from '../../src/payments/fees/table.ts';
+import { EvaluationOut, renderEvaluation } from '../../src/payments/fees/wire.ts';
+import type { Json } from '../harness/client.ts';
+import { DEMO, modern, old, older, template } from './fee-structures.ts';
 
 /** What holds of every structure, against plain ways to count the same. */
 
@@ -206,6 +209,48 @@ describe('what payments cost', () => {
   });
 });
 
+// REQ X0
+test('whatever stands anywhere in a document, it is evaluated or refused with a place that is there', () => {
+  const places = (value: Json, path: string[] = []): string[][] =>
+    typeof value !== 'object' || value === null
+      ? [path]
+      : [path, ...Object.entries(value).flatMap(([name, inner]) => places(inner, [...path, name]))];
+  const tariff = { currency: 'EUR', coins: [...template.coins.slice(0, 2)] };
+  const documents = [modern(tariff, [DEMO], { wire_fees: { iban: [] }, global_fees: [] }), old(tariff), older(tariff)];
+  const odd = fc.constantFrom<Json>(
+    ...[undefined, null, '', 'EUR:0', 'EUR:5', 'USD:5', 'never', '/never/', { t_s: 'never' }],
+  );
+  const value = fc.oneof(odd, fc.record({ t_ms: fc.nat() }), fc.jsonValue({ maxDepth: 3 }));
+  const spoiled = fc
+    .constantFrom(...documents)
+    .chain((document) =>
+      fc.record({ document: fc.constant(document), path: fc.constantFrom(...places(document)), value }),
+    );
+  const replaced = (at: Json, [name, ...more]: string[], by: Json): Json =>
+    name === undefined
+      ? by
+      : Object.assign(Array.isArray(at) ? [...at] : { ...at }, { [name]: replaced(at[name], more, by) });
+  const isThere = (at: Json, [name, ...more]: PropertyKey[]): boolean =>
+    name === undefined || (more.length === 0 && at !== undefined) || isThere(at?.[name], more);
+  fc.assert(
+    fc.property(spoiled, ({ document, path, value: by }) => {
+      const written = replaced(document, path, by);
+      const read = KeysIn.safeParse(written);
+      if (!read.success) {
+        expect(read.error.issues.length).toBeGreaterThan(0);
+        for (const issue of read.error.issues) expect(isThere(written, issue.path), issue.path.join('/')).toBe(true);
+        return;
+      }
+      const result = evaluate(read.data, usualOptions(DEMO.start * 1000));
+      if (typeof result === 'string') return;
+      const body = renderEvaluation(result);
+      expect(EvaluationOut.parse(body)).toEqual(body);
+      expect(feeTable(body).filter((line) => line.length > 80)).toEqual([]);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
 test('amounts are written as short as they are exact', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: 2n ** 90n }), (units) => {
@@ -220,23 +265,49 @@ test('amounts are written as short as they are exact', () => {
   ]);
 });
 
-test('sixteen times as many denominations take not nearly 256 times as long', () => {
-  const list = (n: number): CoinKey[] =>
-    Array.from({ length: n }, (_, i) => ({
-      // of the kind that is worst: each takes half of the rest, and no two are alike
-      ...{ value: BigInt(10 ** 6 + i), withdraw: BigInt((i * 7919) % 5_000), deposit: 1n, refresh: 1n, refund: 1n },
-      ...{ start: 0, expireWithdraw: DAY, expireDeposit: 2 * DAY, lost: false },
-    }));
-  const took = (n: number) => {
-    const all = list(n);
-    const rounds = Array.from({ length: 5 }, () => {
-      const before = process.cpuUsage();
-      bodyOf(all);
-      const { user, system } = process.cpuUsage(before);
-      return user + system;
-    });
-    return Math.min(...rounds);
+describe('four times as many denominations are hardly more than four times the work', () => {
+  const sizes = [2_000, 8_000] as const;
+  const GROWTH = 6; // n log n: 4.7; n²: 16
+  let looks = 0;
+  /** A bigint that counts how often it is looked at. */
+  const counting = (units: number) => {
+    const look = () => {
+      looks += 1;
+      return BigInt(units);
+    };
+    return { valueOf: look, toString: () => String(look()) } as unknown as bigint;
   };
-  took(1_000); // until it is compiled
-  expect(took(16_000) / took(1_000)).toBeLessThan(128);
+  const growth = (work: (n: number) => void) => {
+    const [few = 0, many = 0] = sizes.map((n) => {
+      looks = 0;
+      work(n);
+      expect(looks).toBeGreaterThan(n);
+      return looks;
+    });
+    return many / few;
+  };
+
+  test('of an evaluation', () => {
+    const evaluation = (n: number) => {
+      const list = Array.from({ length: n }, (_, i) => ({
+        ...{ value: counting(10 ** 6 + i), withdraw: counting((i * 7919) % 5_000), deposit: counting(1) },
+        ...{ refresh: counting(1), refund: counting(1), lost: false },
+        ...{ start: 0, expireWithdraw: DAY, expireDeposit: 2 * DAY },
+      }));
+      expect(typeof evaluate(keysOf(list), usualOptions(0))).toBe('object');
+    };
+    expect(growth(evaluation)).toBeLessThan(GROWTH);
+  });
+
+  test.each([
+    ['nothing fits', 1n],
+    ['the last one alone fits', 3n],
+    ['all fit', 10n ** 9n],
+  ])('of making change for each, where %s', (_name, amount) => {
+    const change = (n: number) => {
+      const makeUp = greedy(Array.from({ length: n }, (_, i) => counting(i === n - 1 ? 2 : 10 ** 6 + i)));
+      for (let from = 0; from < n; from += 1) makeUp(amount, from);
+    };
+    expect(growth(change)).toBeLessThan(GROWTH);
+  });
 });

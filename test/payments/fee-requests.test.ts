@@ -160,6 +160,7 @@ describe('what is wrong is a 422 that points to it', () => {
     ['a sum in another currency', { keys: modern(kudos), withdraw: 'EUR:1' }, '/withdraw'],
     ['less than the smallest coin', { keys: modern(kudos), withdraw: 'KUDOS:0.09' }, '/withdraw'],
     ['too many steps', { keys: modern(kudos), withdraw: 'KUDOS:1000.2' }, '/withdraw'],
+    ['more coins than are paid with', { keys: modern(kudos), withdraw: 'KUDOS:18', coins: 3 }, '/withdraw'],
     ['a cost in another currency', { keys: modern(kudos), elsewhere: 'EUR:1' }, '/elsewhere'],
     ['a field that nobody asked for', { keys: modern(kudos), denoms: [] }, '/denoms'],
   ])('%s', async (_name, body, pointer) => {
@@ -196,11 +197,24 @@ describe('what is very large', () => {
       { denoms: [{}], wire_fees: Object.fromEntries(many.map((_, i) => [`m${i}`, []])) },
       { denoms: [{}], global_fees: many },
       { denominations: Array(2_000_000).fill(0) },
+      { denoms: [{}], wire_fees: Array(2_000_000).fill(0) },
     ]) {
       const reply = await ask({ keys });
       expectFieldProblem(reply, '/keys');
       expect(reply.body.errors).toHaveLength(1);
     }
+  });
+
+  test('nor does it matter what is large', async () => {
+    for (const large of ['x'.repeat(9_000_000), Array(2_000_000).fill(7)]) {
+      const keys = modern(kudos);
+      keys.denominations[0].denoms[0].stamp_start = large;
+      expectFieldProblem(await ask({ keys }), '/keys/denominations/0/denoms/0/stamp_start');
+      expectFieldProblem(await ask({ keys: modern(kudos, [DEMO], { currency: large }) }), '/keys/currency');
+    }
+    const text = modern(kudos, [DEMO], { wire_fees: 'x'.repeat(9_000_000) });
+    expectFieldProblem(await ask({ keys: text }), '/keys/wire_fees');
+    expectFieldProblem(await ask({ keys: 'x'.repeat(9_000_000) }), '/keys');
   });
 
   test('twenty thousand keys that are all wrong get a short answer', async () => {

@@ -50,19 +50,18 @@ export type Unfit = 'all_keys_lost' | 'withdraw_out_of_range';
 export function evaluate(keys: ExchangeKeys, options: EvaluateOptions): Evaluation | Unfit {
   const structure = structureAt(keys, options.at);
   if (!structure) return 'all_keys_lost';
-  if (options.withdraw !== null && !isTriable(structure, options.withdraw)) return 'withdraw_out_of_range';
   const change = changer(structure);
+  const { withdraw, coins } = options;
+  if (withdraw !== null && !isTriable(structure, change, withdraw, coins)) return 'withdraw_out_of_range';
   const measured = measure(structure, change, options);
   const upkeep = upkeepOfAll(measured);
   if (!upkeep) throw new Error('a structure without denominations');
   const assured = assurance(keys, structure, options.at);
   return {
     ...{ keys, options, structure, measured, upkeep, assurance: assured },
-    spending: spendingRange(structure, options.coins),
+    spending: spendingRange(structure, coins),
     payments:
-      options.withdraw === null
-        ? costOfExactPayments(structure, options.coins)
-        : costOfPaymentsFrom(structure, change, options.withdraw),
+      withdraw === null ? costOfExactPayments(structure, coins) : costOfPaymentsFrom(structure, change, withdraw),
     advice: adviceOn(structure, measured, assured.until > options.at),
   };
 }

@@ -166,7 +166,7 @@ function notTooLong(document: unknown, context: z.RefinementCtx): unknown {
   const length = (list: unknown) => (Array.isArray(list) ? list.length : 0);
   const { denominations, denoms, wire_fees: wire, global_fees: global } = (document ?? {}) as Record<string, unknown>;
   let entries = length(denominations) + length(denoms) + length(global);
-  for (const [method, fees] of Object.entries(wire ?? {})) {
+  for (const [method, fees] of typeof wire === 'object' && wire !== null ? Object.entries(wire) : []) {
     entries += 1 + length(fees);
     if (!WIRE_METHOD.test(method)) return unreadable(context, ['wire_fees'], 'must name wire methods such as iban');
   }

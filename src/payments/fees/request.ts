@@ -44,6 +44,9 @@ export function evaluateRequest({ keys, ...asked }: z.output<typeof EvaluateIn>)
   });
   if (result === 'all_keys_lost') throw invalidField('/keys', 'holds no key that is not lost');
   if (result === 'withdraw_out_of_range')
-    throw invalidField('/withdraw', 'must be 1 to 10 000 times the smallest denomination');
+    throw invalidField(
+      '/withdraw',
+      'must be 1 to 10 000 times the smallest denomination, and few enough coins to pay with',
+    );
   return result;
 }

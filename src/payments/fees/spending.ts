@@ -47,9 +47,12 @@ export function costOfExactPayments({ denominations }: Structure, coins: number)
   return { ...range, withdrawn: null, most: range.most * BigInt(coins) };
 }
 
-/** Whether one amount after the other can be tried for a sum of that size. */
-export const isTriable = ({ smallest }: Structure, withdrawn: bigint): boolean =>
-  withdrawn >= smallest && withdrawn / smallest <= MAX_STEPS;
+/** Whether one amount after the other can be tried for a sum of that size, and all of it be paid at once. */
+export function isTriable({ smallest }: Structure, change: Changer, withdrawn: bigint, coins: number): boolean {
+  if (withdrawn < smallest || withdrawn / smallest > MAX_STEPS) return false;
+  const { pieces, rest } = change.makeUp(withdrawn, 0);
+  return pieces.reduce((sum, { count }) => sum + count, rest > 0n ? 1n : 0n) <= BigInt(coins);
+}
 
 /** X9 and X10 for all payments out of one sum that is withdrawn at once: one coin of each is spent partly, and changed. */
 export function costOfPaymentsFrom(structure: Structure, change: Changer, withdrawn: bigint): CostRange {
