@@ -141,9 +141,11 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const evm = evmRail(config, { log, metrics });
   void evm.confirm();
   const payments: PaymentsDeps = {
-    ...{ db, vault, cursors, rail, evm, capabilities, metrics, alarm, log, publicUrl, livemode },
+    ...{ db, vault, cursors, rail, evm, capabilities, metrics, alarm, log, publicUrl, livemode, currency },
+    providerFees: { ranges: config.OMISE_FEES, tax: config.OMISE_FEE_TAX },
     deadlineMs: config.OMISE_DEADLINE_MS,
     maxPending: config.MAX_PENDING_PURCHASES,
+    evaluationsPerMinute: Math.ceil(config.RATE_READ_PER_MIN / 50), // each weighs as much as so many reads
     returnOrigins: [new URL(publicUrl).origin, ...config.RETURN_ORIGINS],
     wakePoller: () => crew.wake('attempt-poll'),
   };
@@ -214,7 +216,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     (await findAccount(tx, id)) !== undefined;
   identityOperatorRoutes(internal, identity);
   creditsOperatorRoutes(internal, { db, balanceOf, vault, cursors, accountExists });
-  paymentsOperatorRoutes(internal, { ...payments, currency });
+  paymentsOperatorRoutes(internal, payments);
   workflowsOperatorRoutes(internal, { ...workflows, egress });
   refundsOperatorRoutes(internal, refunds);
   const contexts = { payments: { ...payments, currency }, refunds, webhooks };

@@ -20,14 +20,14 @@ const PricesOut = z
   .meta({ id: 'PackagePrices' });
 
 /** Packages, purchases in question, and the provider's books against ours. */
-export function paymentsOperatorRoutes(app: App, deps: PaymentsDeps & { currency: string }): void {
+export function paymentsOperatorRoutes(app: App, deps: PaymentsDeps): void {
   packageRoutes(app, deps);
   purchasesOperatorRoutes(app, deps);
   requestsOperatorRoutes(app, deps);
   reconcileOperatorRoutes(app, deps);
 }
 
-function packageRoutes(app: App, { db, evm, vault, cursors, currency }: PaymentsDeps & { currency: string }): void {
+function packageRoutes(app: App, { db, evm, vault, cursors, currency }: PaymentsDeps): void {
   app.put(
     '/v1/admin/packages/:id/crypto-prices',
     {

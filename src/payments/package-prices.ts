@@ -53,7 +53,7 @@ export const pricesOf = (on: Db | Tx, packageIds: string[]): Promise<Price[]> =>
         .orderBy(asc(packagePrices.packageId), asc(packagePrices.asset));
 
 /** In assets that are still taken. */
-export const renderPrices = (evm: EvmRail, prices: Price[]): z.infer<typeof PriceOut>[] =>
+export const renderPrices = (evm: EvmRail, prices: Pick<Price, 'asset' | 'amount'>[]): z.infer<typeof PriceOut>[] =>
   prices.flatMap(({ asset, amount }) => {
     const known = evm.assets.find(({ id }) => id === asset);
     return known ? [{ asset, amount, display: `${displayAmount(amount, known.decimals)} ${known.symbol}` }] : [];

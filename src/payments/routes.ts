@@ -7,6 +7,7 @@ import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { answers, idIn, idParam } from '../platform/http/wire.ts';
 import { type Capabilities, METHODS } from './capability.ts';
+import { feeRoutes } from './fees/routes.ts';
 import { type Price, PriceOut, pricesOf, renderPrices } from './package-prices.ts';
 import { findPackage, listPackages, type Package, PackageOut, renderPackage } from './packages.ts';
 import { sendQr } from './pages/qr.ts';
@@ -14,17 +15,21 @@ import { cancelPurchase } from './purchases/cancel.ts';
 import type { ConvergeDeps } from './purchases/converge.ts';
 import { findPurchase, listPurchases, PurchaseOut, type PurchaseView, renderPurchase } from './purchases/read.ts';
 import { type PurchaseOrder, type StartDeps, startPurchase } from './purchases/start.ts';
+import type { QuoteDeps } from './quotes/quote.ts';
+import { quoteRoutes } from './quotes/routes.ts';
 import type { EvmRail } from './rails/evm/evm.ts';
 import type { Rail } from './rails/rail.ts';
 import { buyOnChain } from './requests/buy.ts';
 import { cancelBuying } from './requests/cancel.ts';
 
-export interface PaymentsDeps extends StartDeps, ConvergeDeps {
+export interface PaymentsDeps extends StartDeps, ConvergeDeps, QuoteDeps {
   db: Db;
   cursors: Cursors;
   rail: Rail;
   evm: EvmRail;
   capabilities: Capabilities;
+  /** Of fee structures, by one account. */
+  evaluationsPerMinute: number;
   /** A charge was made that may be paid already. */
   wakePoller(): void;
 }
@@ -68,11 +73,13 @@ const OfferedPackageOut = PackageOut.extend({
   crypto_prices: z.array(PriceOut).describe('for the method `crypto`'),
 }).meta({ id: 'OfferedPackage' });
 
-/** Packages and purchases. */
+/** Packages, purchases, what payments cost, and what an exchange's fees mean. */
 export function paymentsRoutes(app: App, deps: PaymentsDeps): void {
   packageRoutes(app, deps);
   startRoute(app, deps);
   purchaseRoutes(app, deps);
+  feeRoutes(app, deps);
+  quoteRoutes(app, deps);
 }
 
 function packageRoutes(app: App, { db, evm, cursors, capabilities }: PaymentsDeps): void {

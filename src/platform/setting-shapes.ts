@@ -16,6 +16,20 @@ export const list = z.string().transform((value) =>
     .map((part) => part.trim())
     .filter((part) => part !== ''),
 );
+const feeRange = /^(promptpay|card|truemoney|mobile_banking):(\d{1,4})(?:-(\d{1,4}))?$/;
+/** `method:165` or `method:165-365` for each kind of method. */
+export const basisPointRanges = list
+  .pipe(z.array(z.string().regex(feeRange, 'must hold entries such as card:265-365 or promptpay:165')))
+  .transform((entries) =>
+    entries.map((entry) => {
+      const [, method = '', least, most] = feeRange.exec(entry) ?? [];
+      return [method, { least: Number(least), most: Number(most ?? least) }] as const;
+    }),
+  )
+  .refine((all) => new Set(all.map(([method]) => method)).size === all.length, 'must name each method once')
+  .refine((all) => all.every(([, { least, most }]) => least <= most), 'must give the lower number first')
+  .transform((all): ReadonlyMap<string, { least: number; most: number }> => new Map(all));
+
 /** Ids of invariants, as `farebox audit` shows them. */
 export const invariantIds = list.pipe(z.array(z.string().regex(/^[A-Z]\d\d$/, 'must hold ids such as D03')));
 const isLoopback = (host: string) => /^(localhost|127(\.\d+){3}|\[::1\]|::1)$/.test(host);

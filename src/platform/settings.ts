@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { evmChains } from './chain-settings.ts';
 import {
+  basisPointRanges,
   databaseUrl,
   invariantIds,
   isNetwork,
@@ -167,6 +168,21 @@ export const settings = {
       example: 'THB',
     },
   ),
+
+  OMISE_FEES: setting(
+    basisPointRanges.prefault('promptpay:80-165,card:265-365,truemoney:265-365,mobile_banking:165-365'),
+    {
+      group: 'Omise',
+      description:
+        'What Omise takes of a payment by kind of method, in basis points (365 is 3.65 %), as your contract says; for `POST /v1/quotes` only. The default is an estimate.',
+      example: 'promptpay:165,card:265-365',
+    },
+  ),
+  OMISE_FEE_TAX: setting(whole(0, 10_000).prefault('700'), {
+    group: 'Omise',
+    description: 'Tax on that fee, in basis points of it.',
+    example: '700',
+  }),
 
   EVM_CHAINS: setting(evmChains, {
     group: 'Crypto',

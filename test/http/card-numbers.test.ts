@@ -112,11 +112,11 @@ test.each([
 
 test('fields of amounts, ids, hashes and addresses hold long numbers by nature, and are let be', async () => {
   const fields = ['amount', 'tax_amount', 'credits', 'price', 'id', 'order_id', 'ids', 'hash', 'tx_hash', 'address'];
-  for (const field of [...fields, 'signature', 'nonce', 'idempotency_key']) {
+  for (const field of [...fields, 'signature', 'nonce', 'idempotency_key', 't_s', 't_ms', 'd_us']) {
     expect((await start({ [field]: cards.visa })).status, field).toBe(202);
     expect((await start({ [field]: [Number(cards.visa)] })).status, field).toBe(202);
   }
-  for (const field of ['paid', 'idle', 'amounts_due', 'myid', 'card', 'pan', 'number']) {
+  for (const field of ['paid', 'idle', 'amounts_due', 'myid', 'card', 'pan', 'number', 'at_ms', 't_m']) {
     expect((await start({ [field]: cards.visa })).status, field).toBe(422);
   }
 });

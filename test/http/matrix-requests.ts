@@ -14,6 +14,7 @@ import {
 import { omiseKeys } from '../harness/farebox.ts';
 import { newVisitor, operatorAt } from '../ops/visitor.ts';
 import { newWallet as newOrderWallet, ordersOf } from '../orders/stage.ts';
+import { euro, modern } from '../payments/fee-structures.ts';
 import type { Caller } from './matrix.ts';
 import { logInAgain, type World } from './world.ts';
 
@@ -253,6 +254,8 @@ export const requests: Record<string, Ask> = {
     await clientOf(world.farebox.url, world.operator).ok('POST', `/v1/payment-requests/${request.id}/cancel`);
     return at(`${new URL(request.page_url).pathname}/events`);
   },
+  'POST /v1/fee-structures/evaluate': () => at('/v1/fee-structures/evaluate', { keys: modern(euro) }),
+  'POST /v1/quotes': ({ pack }) => at('/v1/quotes', { payment: { type: 'package', package_id: pack.id } }),
   'POST /v1/refunds': async (world) => at('/v1/refunds', await refundable(world)),
   'GET /v1/refunds': () => at('/v1/refunds'),
   'GET /v1/refunds/:id': async (world) => at(`/v1/refunds/${await refunded(world)}`),

@@ -88,6 +88,8 @@ const wrong: Record<string, string> = {
   OMISE_URL: `http://${MARK}.example.com`,
   OMISE_DEADLINE_MS: '99',
   CURRENCY: MARK,
+  OMISE_FEES: `card:265-365,${MARK}:1`,
+  OMISE_FEE_TAX: '10001',
   EVM_CHAINS: `[{"name":"${MARK}!","rpc_urls":["http://${MARK}.example.com"],"${MARK}":1}]`,
   EGRESS_ALLOW: `${MARK}.internal`,
   WEBHOOK_ALLOW: `${MARK}.internal`,
@@ -124,6 +126,19 @@ test('all faults are told at once, each by its setting, and no message repeats a
   for (const value of Object.values(wrong)) if (value.length > 5) expect(JSON.stringify(faults)).not.toContain(value);
   const message = new ConfigFault([{ name: 'PORT', message: 'must be a whole number' }]).message;
   expect(message).toBe('Farebox cannot start with this configuration:\n  PORT: must be a whole number');
+});
+
+test('fees of a provider are ranges of basis points by method, each named once', () => {
+  const fees = (OMISE_FEES: string) => readConfig({ ...least, OMISE_FEES }).OMISE_FEES;
+  expect([...fees('promptpay:165, card:265-365')]).toEqual([
+    ['promptpay', { least: 165, most: 165 }],
+    ['card', { least: 265, most: 365 }],
+  ]);
+  expect([...readConfig(least).OMISE_FEES.keys()]).toEqual(['promptpay', 'card', 'truemoney', 'mobile_banking']);
+  expect(faultsOf({ ...least, OMISE_FEES: 'card:365-265' })).toEqual({
+    OMISE_FEES: 'must give the lower number first',
+  });
+  expect(faultsOf({ ...least, OMISE_FEES: 'card:1,card:2' })).toEqual({ OMISE_FEES: 'must name each method once' });
 });
 
 // Faults between settings used to be found only when nothing else was wrong.

@@ -58,17 +58,23 @@ export function depthOf(text: string): number {
   return deepest;
 }
 
+/** `path` leads to the value; it is one list for the whole body, which may be long. */
 function inspect(value: unknown, path: (string | number)[]): Problem | undefined {
   if (typeof value === 'string' || typeof value === 'number') return inspectLeaf(value, path);
   if (Array.isArray(value)) {
     for (const [index, item] of value.entries()) {
-      const refused = inspect(item, [...path, index]);
+      path.push(index);
+      const refused = inspect(item, path);
       if (refused) return refused;
+      path.pop();
     }
   } else if (typeof value === 'object' && value !== null) {
     for (const [name, item] of Object.entries(value)) {
-      const refused = inspectLeaf(name, path) ?? inspect(item, [...path, name]);
+      const inName = inspectLeaf(name, path);
+      path.push(name);
+      const refused = inName ?? inspect(item, path);
       if (refused) return refused;
+      path.pop();
     }
   }
   return undefined;
@@ -87,8 +93,8 @@ function inspectLeaf(value: string | number, path: (string | number)[]): Problem
 const refuse = (code: 'validation_failed' | 'card_number_refused', path: (string | number)[], detail: string) =>
   new Problem(code, undefined, { errors: [{ pointer: pointerOf(path), code, detail }] });
 
-/** Fields whose values are long numbers by nature: one random number in ten passes the Luhn check. */
-const LONG_NUMBER_FIELDS = /(^|_)(amount|credits|price|id|ids|hash|address|signature|nonce|key)$/;
+/** Fields whose values are long numbers by nature: one random number in ten passes the Luhn check. `t_ms`: a Taler time. */
+const LONG_NUMBER_FIELDS = /(^|_)(amount|credits|price|id|ids|hash|address|signature|nonce|key)$|^[td]_(s|ms|us)$/;
 const mayHoldLongNumbers = (path: (string | number)[]) => {
   const field = path.findLast((part) => typeof part === 'string');
   return typeof field === 'string' && LONG_NUMBER_FIELDS.test(field);

@@ -1,0 +1,149 @@
+import { z } from 'zod';
+import { amount, amountOut } from '../../platform/http/wire.ts';
+import { type Capabilities, METHODS } from '../capability.ts';
+import { type Price, renderPrices } from '../package-prices.ts';
+import type { EvmRail } from '../rails/evm/evm.ts';
+import { type ProviderFees, providerFee } from './provider-fees.ts';
+
+/** What a payment costs by each way to make it. Informs only: no price is kept, and nothing is set aside. */
+
+/** What is to be paid. `credits`: what the payer's account gets for it, where that is known. */
+export type Payment =
+  | { type: 'package'; price: bigint; currency: string; credits: bigint; onChain: Price[] }
+  | { type: 'money'; price: bigint; currency: string }
+  | { type: 'asset'; onChain: Pick<Price, 'asset' | 'amount'>[] }
+  | { type: 'credits'; credits: bigint };
+
+const credits = amountOut.nullable().describe('that the ledger books for it; null: what it is for decides');
+const spread = <T extends z.ZodType>(of: T) => z.object({ least: of, most: of });
+const received = 'of the amount, once all fees are taken';
+
+const WayOut = z.discriminatedUnion('rail', [
+  z.object({
+    rail: z.literal('omise'),
+    method: z.enum(METHODS),
+    amount: amountOut.describe('minor units'),
+    currency: z.string(),
+    provider_fee: spread(amountOut)
+      .nullable()
+      .describe('an estimate with tax, which the seller bears: Omise tells it with the charge; null: not known'),
+    network_fee: z.null(),
+    received: spread(amountOut).nullable().describe(received),
+    credits,
+  }),
+  z.object({
+    rail: z.literal('evm'),
+    asset: z.string().describe('CAIP-19'),
+    amount: z.string().describe('base units'),
+    display: z.string(),
+    provider_fee: z.null(),
+    network_fee: z.object({ paid_by: z.literal('payer'), note: z.string() }),
+    received: spread(z.string()).describe(received),
+    credits,
+  }),
+  z.object({
+    rail: z.literal('credits'),
+    amount: amountOut,
+    provider_fee: z.null(),
+    network_fee: z.null(),
+    received: spread(amountOut).describe(received),
+    credits,
+  }),
+]);
+
+const reasons = {
+  not_enabled: 'this installation is not set up for it',
+  no_price: 'nobody has set a price for it there',
+  other_currency: 'it takes another currency',
+  not_offered: 'the provider does not offer this method for that amount',
+} as const;
+
+const UnavailableOut = z.object({
+  rail: z.enum(['omise', 'evm', 'credits']),
+  method: z.enum(METHODS).nullable().describe('null: all of the rail'),
+  reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]),
+  detail: z.string(),
+});
+
+export const QuoteOut = z
+  .object({
+    object: z.literal('quote'),
+    ways: z.array(WayOut),
+    unavailable: z.array(UnavailableOut).describe('ways that there are, but not for this'),
+  })
+  .meta({ id: 'Quote' });
+
+type Quote = z.infer<typeof QuoteOut>;
+type Part = Pick<Quote, 'ways' | 'unavailable'>;
+
+export interface QuoteDeps {
+  evm: EvmRail;
+  capabilities: Pick<Capabilities, 'methodsFor'>;
+  /** The only one that Omise takes here. */
+  currency: string;
+  providerFees: ProviderFees;
+}
+
+export function quote(deps: QuoteDeps, payment: Payment): Quote {
+  const parts = [byOmise(deps, payment), onChain(deps, payment), byCredits(payment)];
+  return {
+    object: 'quote',
+    ways: parts.flatMap(({ ways }) => ways),
+    unavailable: parts.flatMap(({ unavailable }) => unavailable),
+  };
+}
+
+type Rail = Quote['unavailable'][number]['rail'];
+const no = (rail: Rail, reason: keyof typeof reasons, method: (typeof METHODS)[number] | null = null) => ({
+  ...{ rail, method, reason, detail: reasons[reason] },
+});
+const not = (rail: Rail, reason: keyof typeof reasons): Part => ({ ways: [], unavailable: [no(rail, reason)] });
+const creditsOf = (payment: Payment) => ('credits' in payment ? amount(payment.credits) : null);
+
+function byOmise({ capabilities, currency: taken, providerFees }: QuoteDeps, payment: Payment): Part {
+  if (!('price' in payment)) return not('omise', 'no_price');
+  const { price, currency } = payment;
+  if (currency !== taken) return not('omise', 'other_currency');
+  const offered = capabilities.methodsFor({ price, currency });
+  return {
+    ways: offered.map((method) => {
+      const fee = providerFee(providerFees, method, price);
+      return {
+        ...{ rail: 'omise' as const, method, amount: amount(price), currency, network_fee: null },
+        provider_fee: fee ? { least: amount(fee.least), most: amount(fee.most) } : null,
+        received: fee ? { least: amount(price - fee.most), most: amount(price - fee.least) } : null,
+        credits: creditsOf(payment),
+      };
+    }),
+    unavailable: METHODS.filter((method) => !offered.includes(method)).map((method) =>
+      no('omise', 'not_offered', method),
+    ),
+  };
+}
+
+/** Payers send to the treasury themselves: there is no provider, and what the network takes comes on top. */
+function onChain({ evm }: QuoteDeps, payment: Payment): Part {
+  if (evm.assets.length === 0) return not('evm', 'not_enabled');
+  const prices = 'onChain' in payment ? renderPrices(evm, payment.onChain) : [];
+  if (prices.length === 0) return not('evm', 'no_price');
+  const networkOf = (asset: string) => evm.assets.find(({ id }) => id === asset)?.chainName ?? 'the network';
+  return {
+    ways: prices.map(({ asset, amount: units, display }) => ({
+      ...{ rail: 'evm' as const, asset, amount: units, display, provider_fee: null },
+      network_fee: {
+        paid_by: 'payer' as const,
+        note: `On top of the amount, in the coin of ${networkOf(asset)}; the wallet shows it before it sends.`,
+      },
+      received: { least: units, most: units },
+      credits: creditsOf(payment),
+    })),
+    unavailable: [],
+  };
+}
+
+function byCredits(payment: Payment): Part {
+  if (payment.type !== 'credits') return not('credits', 'no_price');
+  const units = amount(payment.credits);
+  const free = { provider_fee: null, network_fee: null, received: { least: units, most: units } };
+  return { ways: [{ rail: 'credits', amount: units, ...free, credits: units }], unavailable: [] };
+}

@@ -1,0 +1,67 @@
+import { z } from 'zod';
+import type { Db } from '../../platform/database/clients.ts';
+import { invalidField } from '../../platform/http/problem.ts';
+import type { App } from '../../platform/http/server.ts';
+import { amountIn, answers, idIn } from '../../platform/http/wire.ts';
+import { pricesOf } from '../package-prices.ts';
+import { findPackage } from '../packages.ts';
+import type { EvmRail } from '../rails/evm/evm.ts';
+import { readAmount } from '../rails/evm/terms.ts';
+import { type Payment, type QuoteDeps, QuoteOut, quote } from './quote.ts';
+
+const PaymentIn = z
+  .discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('package'), package_id: idIn('package') }),
+    z.strictObject({
+      type: z.literal('money'),
+      amount: amountIn.describe('minor units'),
+      currency: z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code'),
+    }),
+    z.strictObject({
+      type: z.literal('asset'),
+      asset: z.string().max(100).describe('CAIP-19'),
+      amount: z.string().max(78).describe('base units, a decimal string'),
+    }),
+    z.strictObject({ type: z.literal('credits'), credits: amountIn }),
+  ])
+  .meta({ id: 'PaymentToQuote' });
+
+/** What a payment costs, by each rail that is set up here. */
+export function quoteRoutes(app: App, deps: QuoteDeps & { db: Db }): void {
+  app.post(
+    '/v1/quotes',
+    {
+      config: { access: 'read', rate: 'read', idempotency: 'none' },
+      schema: {
+        tags: ['fees'],
+        summary: 'What a payment costs, by each way to make it',
+        description: 'Informs only: nothing is reserved, and what a charge really costs is known when it is paid.',
+        body: z.strictObject({ payment: PaymentIn }),
+        response: answers({ 200: QuoteOut }),
+      },
+    },
+    async (request) => quote(deps, await paymentOf(deps, request.body.payment)),
+  );
+}
+
+/** A 422 for a package that is not sold, or an asset that is not taken here. */
+async function paymentOf({ db, evm }: { db: Db; evm: EvmRail }, asked: z.output<typeof PaymentIn>): Promise<Payment> {
+  switch (asked.type) {
+    case 'package': {
+      const one = await findPackage(db, asked.package_id);
+      if (!one?.active) throw invalidField('/payment/package_id', 'is not on sale', 'package_unavailable');
+      const { price, currency, credits } = one;
+      return { type: 'package', price, currency, credits, onChain: await pricesOf(db, [one.id]) };
+    }
+    case 'money':
+      return { type: 'money', price: asked.amount, currency: asked.currency };
+    case 'asset':
+      if (evm.assets.length > 0 && !evm.assets.some(({ id }) => id === asked.asset))
+        throw invalidField('/payment/asset', 'is not taken here', 'asset_unsupported');
+      if (readAmount(asked.amount) === undefined)
+        throw invalidField('/payment/amount', 'is not a positive number of base units', 'amount_invalid');
+      return { type: 'asset', onChain: [{ asset: asked.asset, amount: asked.amount }] };
+    case 'credits':
+      return { type: 'credits', credits: asked.credits };
+  }
+}
