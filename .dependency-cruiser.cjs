@@ -68,13 +68,19 @@ module.exports = {
       name: 'src-never-imports-the-sandbox',
       severity: 'error',
       from: { path: '^src/' },
-      to: { path: '^(sandbox|test|bench)/' },
+      to: { path: '^(sandbox|examples|test|bench)/' },
     },
     {
       name: 'stand-ins-share-no-code-with-src',
       severity: 'error',
       from: { path: '^sandbox/' },
       to: { path: '^src/', pathNot: '^src/(main|cli|platform/(config|log))\\.ts$' },
+    },
+    {
+      name: 'examples-are-other-peoples-programs',
+      severity: 'error',
+      from: { path: '^examples/' },
+      to: { path: '^(src|sandbox|test|bench)/' },
     },
     {
       name: 'no-dev-dependency-in-src',

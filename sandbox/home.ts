@@ -25,6 +25,8 @@ export interface Secrets {
   ports: { postgres?: number; omise?: number; executor?: number; chain?: number };
   /** Signing secrets of the demo services, by the executor's path. */
   serviceSecrets: Record<string, string>;
+  /** Of the storefront in `examples/`; absent until it was made. */
+  shop?: { email: string; password: string; apiKey: string; cookieKey: string };
 }
 
 const file = join(home, 'sandbox.json');
@@ -61,6 +63,14 @@ export function keepSecrets(secrets: Secrets): void {
   renameSync(`${file}.new`, file);
 }
 
+/** Settings for `npm run storefront`, as it reads them. */
+export function keepShop(settings: Record<string, string>): void {
+  const shopFile = join(home, 'storefront.env');
+  const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`);
+  writeFileSync(`${shopFile}.new`, lines.join(''), { mode: 0o600 });
+  renameSync(`${shopFile}.new`, shopFile);
+}
+
 /** What a running sandbox tells about itself, for the tour. */
 export interface Presence {
   pid: number;
@@ -69,6 +79,8 @@ export interface Presence {
   omiseUrl: string;
   omiseControlUrl: string;
   executorUrl: string;
+  /** Where the storefront would be; nobody listens there until it is started. */
+  shopUrl: string;
   /** Absent on a kind of machine that anvil does not run on. */
   chainUrl?: string;
 }

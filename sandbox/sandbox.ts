@@ -11,10 +11,21 @@ import { createLog } from '../src/platform/log.ts';
 import { findAnvil } from './chain/anvil.ts';
 import { type Chain, startChain } from './chain/chain.ts';
 import { startExecutor } from './executor/server.ts';
-import { announce, findRunning, home, keepSecrets, leave, type Presence, readSecrets, type Secrets } from './home.ts';
+import {
+  announce,
+  findRunning,
+  home,
+  keepSecrets,
+  keepShop,
+  leave,
+  type Presence,
+  readSecrets,
+  type Secrets,
+} from './home.ts';
 import { startOmise } from './omise/server.ts';
 import { type EmbeddedPostgres, freePort, postgresHome, StartFault, startPostgres } from './postgres.ts';
 import { type Catalogue, seed } from './seed.ts';
+import { ensureShop } from './shop.ts';
 
 /** Farebox with a world of its own: a PostgreSQL in a folder, and stand-ins for whatever is not configured. */
 export interface Sandbox extends Presence {
@@ -69,6 +80,8 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
     closers.push(() => executor.close());
     const wantsChain = !process.env['EVM_CHAINS'] && findAnvil() !== undefined;
     const chain = wantsChain ? await ownChain(secrets, port + 5, closers) : undefined;
+    // Another host than Farebox's, as in the world: cookies do not tell ports apart.
+    const shopUrl = process.env['SHOP_URL'] ?? `http://localhost:${port + 6}`;
     const environment = {
       PUBLIC_URL: url,
       HOST: '127.0.0.1',
@@ -79,6 +92,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       OMISE_SECRET_KEY: secrets.omiseSecretKey,
       OMISE_PUBLIC_KEY: secrets.omisePublicKey,
       OMISE_WEBHOOK_SECRETS: secrets.webhookSecret,
+      RETURN_ORIGINS: [new URL(shopUrl).origin, ...(process.env['RETURN_ORIGINS']?.split(',') ?? [])].join(','),
       EGRESS_ALLOW: `127.0.0.1:${executor.port}`,
       ...(chain && { EVM_CHAINS: JSON.stringify([chain.setting]) }),
       DRAIN_GRACE_MS: '0',
@@ -103,10 +117,13 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       omiseUrl: omise.url,
       omiseControlUrl: omise.controlUrl,
       executorUrl: executor.url,
+      shopUrl,
       ...(chain && { chainUrl: chain.url }),
     };
     const dollar = chain && `eip155:${chain.chainId}/erc20:${chain.token}`;
     const catalogue = await seed({ ...presence, dollar, secrets, onStep });
+    const { apiKey, cookieKey } = await ensureShop({ ...presence, secrets, onStep });
+    keepShop({ FAREBOX_URL: presence.url, FAREBOX_API_KEY: apiKey, SHOP_URL: shopUrl, SHOP_COOKIE_KEY: cookieKey });
     for (const [path, secret] of Object.entries(secrets.serviceSecrets)) executor.expectSecret(secret, path);
     keepSecrets(secrets);
     announce(presence);

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { asOperator } from './api.ts';
 import type { Secrets } from './home.ts';
 
 /** The demo's catalogue, made through the operator's API as an operator would. Harmless to repeat. */
@@ -83,24 +83,4 @@ export async function seed(options: SeedOptions): Promise<Catalogue> {
     made.services.push(service);
   }
   return made;
-}
-
-async function asOperator({ url, internalUrl, secrets }: SeedOptions) {
-  const call = async <T>(base: string, method: string, path: string, body?: unknown, token?: string): Promise<T> => {
-    const reply = await fetch(base + path, {
-      method,
-      headers: {
-        'content-type': 'application/json',
-        ...(token ? { authorization: `Bearer ${token}` } : {}),
-        ...(method === 'POST' && token ? { 'idempotency-key': randomUUID() } : {}),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    if (!reply.ok) throw new Error(`${method} ${path} answered ${reply.status}: ${await reply.text()}`);
-    return (await reply.json()) as T;
-  };
-  const credentials = { email: secrets.operatorEmail, password: secrets.operatorPassword };
-  const session = await call<{ access_token: string }>(url, 'POST', '/v1/auth/login', credentials);
-  return <T>(method: string, path: string, body?: unknown) =>
-    call<T>(internalUrl, method, path, body, session.access_token);
 }

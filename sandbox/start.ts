@@ -36,7 +36,7 @@ function showStep(step: string): void {
 
 /** What runs where, how to stop, and what to paste next. */
 function firstScreen(sandbox: Sandbox): string {
-  const { url, internalUrl, omiseUrl, executorUrl, chainUrl, operator, folders, catalogue } = sandbox;
+  const { url, internalUrl, omiseUrl, executorUrl, shopUrl, chainUrl, operator, folders, catalogue } = sandbox;
   const [starter] = catalogue.packages;
   const [summarize] = catalogue.services;
   const value = (name: string) => `sed -E 's/.*"${name}":"([^"]+)".*/\\1/'`;
@@ -48,6 +48,7 @@ ${bold('Farebox is running.')} Stop it with Ctrl-C; the data stays.
   work list    ${internalUrl}/ops        (log in as the operator below)
   bank app     ${omiseUrl}/pay        (pays what the Omise stand-in is asked for)
   executor     ${executorUrl}
+  shop         ${shopUrl}        (after \`npm run storefront\` in another terminal)
   chain        ${chainUrl ?? 'none: npm has no anvil for this machine'}
   data         ${folders.join('\n               ')}
   operator     ${operator.email}  ${operator.password}

@@ -9,7 +9,8 @@ interface Cruise {
   summary: { error: number; totalCruised: number; violations: { rule: { name: string }; from: string; to: string }[] };
 }
 
-const output = execFileSync('depcruise', ['-c', '.dependency-cruiser.cjs', '--output-type', 'json', 'src', 'sandbox'], {
+const roots = ['src', 'sandbox', 'examples'];
+const output = execFileSync('depcruise', ['-c', '.dependency-cruiser.cjs', '--output-type', 'json', ...roots], {
   encoding: 'utf8',
   maxBuffer: 64 * 1024 * 1024,
   stdio: ['ignore', 'pipe', 'ignore'],
