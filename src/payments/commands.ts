@@ -7,10 +7,12 @@ import { renderDifference } from './differences.ts';
 import { feesCommand } from './fees/command.ts';
 import { omiseRail } from './rails/configured.ts';
 import { reconcile } from './reconcile/report.ts';
+import { walletCommand } from './wallet/command.ts';
 
-/** `fees`, and `reconcile`: exit code 0 when the books agree, 1 when they differ, 2 when the provider could not be asked. */
+/** `fees`, `wallet`, and `reconcile`: exit code 0 when the books agree, 1 when they differ, 2 when the provider could not be asked. */
 export function paymentsCommands(program: Command, withInstallation: WithInstallation): void {
   feesCommand(program);
+  walletCommand(program);
 
   program
     .command('reconcile')

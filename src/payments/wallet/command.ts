@@ -1,0 +1,108 @@
+import type { Command } from 'commander';
+import { print } from '../../platform/commands.ts';
+import { notDone, WalletFault } from './fault.ts';
+import { readKey } from './keys.ts';
+import { type Payer, pay } from './pay.ts';
+import { type Place, readPlace } from './place.ts';
+import { prove } from './prove.ts';
+import { openPurse } from './purse.ts';
+import { tellRefund } from './refund.ts';
+import { bold, columns, openTerminal, shown } from './terminal.ts';
+import type { Told, Wallet } from './wallet.ts';
+
+interface Options extends Payer {
+  home?: string;
+  key?: string;
+  host?: string;
+  yes?: boolean;
+  json?: boolean;
+}
+
+type Work = (wallet: Wallet, place: Place, options: Options) => Promise<Told>;
+
+/**
+ * `wallet pay|prove|refund URI`: a wallet for orders, which keeps its keys here. Needs no installation. Exit code 0 when it is
+ * done, 1 when somebody has said no, 2 when it could not be done.
+ */
+export function walletCommand(program: Command): void {
+  const wallet = program.command('wallet').description('pay the orders of shops, and show browsers that you have paid');
+  const add = (name: string, description: string) =>
+    wallet
+      .command(`${name} <uri>`)
+      .description(description)
+      .option('--home <dir>', 'where keys and purchases are kept (else under XDG_DATA_HOME)')
+      .option('--key <file>', 'an Ed25519 key in PEM, instead of a fresh one for each order')
+      .option('--host <host>', 'refuse the address of any other host')
+      .option('--yes', 'ask nothing')
+      .option('--json', 'for machines');
+
+  add('pay', 'take an order and pay it with credits; never twice')
+    .option('--token <token>', 'access token of the account that pays')
+    .option('--login <e-mail>', 'the account that pays; its password is read from standard input')
+    .action((uri: string, options: Options) => run(uri, options, (own, place) => payOnce(own, place, options)));
+  add('prove', 'show for the browser of the address that it is paid').action((uri: string, options: Options) =>
+    run(uri, options, prove),
+  );
+  add('refund', 'tell what of an order has gone back').action((uri: string, options: Options) =>
+    run(uri, options, tellRefund),
+  );
+}
+
+/** A password or token goes only where a person has looked, or to a host that was named. */
+function payOnce(wallet: Wallet, place: Place, { token, login, host, yes }: Options): Promise<Told> {
+  if (yes && host === undefined && (token !== undefined || login !== undefined))
+    throw notDone(
+      'Nothing was paid.',
+      '--token and --login with --yes would tell them to whatever host the address names.',
+      `Add --host ${new URL(place.base).host} if that is where your account is.`,
+    );
+  return pay(wallet, place, { token, login });
+}
+
+async function run(uri: string, options: Options, work: Work): Promise<void> {
+  const terminal = openTerminal();
+  try {
+    const place = readPlace(uri);
+    const { host } = new URL(place.base);
+    if (options.host !== undefined && options.host.toLowerCase() !== host)
+      throw notDone(
+        'Nothing was done.',
+        `The order is at ${host}, and not at ${options.host}.`,
+        'Look where the address comes from.',
+      );
+    const { key: keyFile, home, yes = false } = options;
+    const key = keyFile === undefined ? undefined : readKey(keyFile);
+    const told = await work({ purse: openPurse(home), terminal, key, keyFile, isSure: yes }, place, options);
+    print(options.json ? JSON.stringify({ done: true, ...told }) : inWords(told));
+  } catch (fault) {
+    if (!(fault instanceof WalletFault)) throw fault;
+    tell(fault, options);
+  } finally {
+    terminal.close();
+  }
+}
+
+function tell({ message: what, why, todo, exitCode }: WalletFault, { json }: Options): void {
+  if (json) print(JSON.stringify({ done: false, exit_code: exitCode, what, why, todo }));
+  else process.stderr.write(`${what}\n${why}\n${todo}\n`);
+  process.exitCode = exitCode;
+}
+
+const headlines: Record<string, string> = {
+  paid: 'Paid.',
+  already_paid: 'Already paid: nothing was charged.',
+  proved: 'Shown: the browser can read it now. Nothing was charged.',
+};
+
+const inWords = ({ result, ...told }: Told): string =>
+  [
+    bold(headlines[result] ?? result),
+    ...columns([
+      ['what', shown(told['summary'])],
+      ['order', shown(told.order_id)],
+      ...(told['fulfillment_url'] === null ? [] : [['read it at', shown(told['fulfillment_url'])] as [string, string]]),
+      ...(told['session_id'] === null
+        ? []
+        : [['open in', `the browser with session ${shown(told['session_id'])}`] as [string, string]]),
+    ]),
+  ].join('\n');
