@@ -488,16 +488,14 @@ test('refund tells where the money is, and that there is nothing to fetch', asyn
   expect([done.code, done.json.what]).toEqual([1, 'CREDITS:40 have gone back already.']);
   relay.meet(({ reply }) =>
     Boolean(
-      reply
-        .writeHead(200, { 'content-type': 'application/json' })
-        .end(
-          JSON.stringify({
-            refunded: true,
-            refund_pending: true,
-            refund_amount: 'CREDITS:40',
-            refund_taken: 'CREDITS:0',
-          }),
-        ),
+      reply.writeHead(200, { 'content-type': 'application/json' }).end(
+        JSON.stringify({
+          refunded: true,
+          refund_pending: true,
+          refund_amount: 'CREDITS:40',
+          refund_taken: 'CREDITS:0',
+        }),
+      ),
     ),
   );
   const waiting = await ask();

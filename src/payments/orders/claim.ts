@@ -41,7 +41,7 @@ function sentenceFor({ orderId, price }: Order, deed: Deed): string {
 }
 
 /** SHA-256 in hex. A claim is for the wallet's nonce; everything later for the contract that came of it. */
-export const deedHash = ({ orderId, hContract }: Pick<Order, 'orderId' | 'hContract'>, deed: Deed): string =>
+const deedHash = ({ orderId, hContract }: Order, deed: Deed): string =>
   createHash('sha256')
     .update(spell({ ...deed, order_id: orderId, h_contract: deed.action === 'claim' ? null : hContract }))
     .digest('hex');

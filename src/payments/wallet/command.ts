@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { print } from '../../platform/commands.ts';
 import { notDone, WalletFault } from './fault.ts';
 import { readKey } from './keys.ts';
 import { type Payer, pay } from './pay.ts';
@@ -7,7 +6,7 @@ import { type Place, readPlace } from './place.ts';
 import { prove } from './prove.ts';
 import { openPurse } from './purse.ts';
 import { tellRefund } from './refund.ts';
-import { bold, columns, openTerminal, shown } from './terminal.ts';
+import { bold, columns, openTerminal, shown, type Terminal } from './terminal.ts';
 import type { Told, Wallet } from './wallet.ts';
 
 interface Options extends Payer {
@@ -73,16 +72,16 @@ async function run(uri: string, options: Options, work: Work): Promise<void> {
     const { key: keyFile, home, yes = false } = options;
     const key = keyFile === undefined ? undefined : readKey(keyFile);
     const told = await work({ purse: openPurse(home), terminal, key, keyFile, isSure: yes }, place, options);
-    print(options.json ? JSON.stringify({ done: true, ...told }) : inWords(told));
+    terminal.print(options.json ? JSON.stringify({ done: true, ...told }) : inWords(told));
   } catch (fault) {
     if (!(fault instanceof WalletFault)) throw fault;
-    tell(fault, options);
+    tell(fault, terminal, options);
   } finally {
     terminal.close();
   }
 }
 
-function tell({ message: what, why, todo, exitCode }: WalletFault, { json }: Options): void {
+function tell({ message: what, why, todo, exitCode }: WalletFault, { print }: Terminal, { json }: Options): void {
   if (json) print(JSON.stringify({ done: false, exit_code: exitCode, what, why, todo }));
   else process.stderr.write(`${what}\n${why}\n${todo}\n`);
   process.exitCode = exitCode;

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { type Deed, deedHash } from '../orders/claim.ts';
+import type { Deed } from '../orders/claim.ts';
+import { spell } from '../orders/contract.ts';
 import { refused } from './fault.ts';
 import { signClaims, type WalletKey } from './keys.ts';
 import { faultOf, type Reply, talk } from './talk.ts';
@@ -52,7 +54,7 @@ function claimsOf(
   const { iss, sub, aud, purpose, terms_hash } = claims;
   const wanted = {
     ...{ iss: key.did, sub: key.did, aud: new URL(base).origin, purpose: 'order' },
-    terms_hash: deedHash({ orderId, hContract }, deed),
+    terms_hash: hashOf(deed, orderId, hContract),
   };
   if (!isDeepStrictEqual({ iss, sub, aud, purpose, terms_hash }, wanted))
     throw refused(
@@ -62,3 +64,9 @@ function claimsOf(
     );
   return claims;
 }
+
+/** What the service must have put into the challenge. Made here and not where the service makes it: the wallet is the check. */
+const hashOf = (deed: Deed, orderId: string, hContract: string | null): string =>
+  createHash('sha256')
+    .update(spell({ ...deed, order_id: orderId, h_contract: deed.action === 'claim' ? null : hContract }))
+    .digest('hex');
