@@ -195,7 +195,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const requests = { ...payments, serviceDid, wakeChecker };
   requestRoutes(front, requests);
   await requestPages(front, { ...requests, feed });
-  orderRoutes(front, { ...requests, feed, authenticator });
+  orderRoutes(front, { ...requests, feed, authenticator, currency });
   await checkoutRoutes(front, { ...payments, feed });
   await webhookRoutes(front, {
     db,

@@ -67,9 +67,11 @@ export const purchases = paymentsSchema.table(
   {
     id: uuid('id').primaryKey(),
     accountId: uuid('account_id').notNull(),
-    packageId: uuid('package_id')
-      .notNull()
-      .references(() => packages.id),
+    /** What is bought: a package, or exactly the credits that an order costs. */
+    packageId: uuid('package_id').references(() => packages.id),
+    orderId: uuid('order_id'),
+    /** The browser session that is to be opened by it; orders only. */
+    orderSession: text('order_session'),
     packageName: text('package_name').notNull(),
     credits: amount('credits').notNull(),
     price: amount('price').notNull(),
@@ -98,6 +100,8 @@ export const purchases = paymentsSchema.table(
     index('purchases_account').on(t.accountId, t.createdAt, t.id),
     index('purchases_open').on(t.expiresAt).where(sql`state = 'pending'`),
     index('purchases_review').on(t.createdAt).where(sql`state = 'review'`),
+    // Of one order no second way to pay while the first is open.
+    uniqueIndex('purchases_order').on(t.orderId).where(sql`state = 'pending' and order_id is not null`),
   ],
 );
 

@@ -57,6 +57,8 @@ export const FAILPOINTS = [
   'payments.order.before_claim_commit',
   'payments.order.after_hold',
   'payments.order.before_pay_commit',
+  'payments.order.before_open_commit',
+  'payments.order.before_settle_commit',
   'payments.order.before_prove_commit',
   'payments.watch.after_look',
   'payments.watch.before_commit',

@@ -35,6 +35,7 @@ export interface CellPlan {
 
 const PATIENCE_MS = 100_000; // a cell takes a second on a machine that has nothing else to do
 const ANSWER_WITHIN_MS = { kill: 3_000, throw: 3_000, hang: 400 };
+const ANSWER_AFTERWARDS_MS = 20_000; // nobody stands in the way any more: whoever repeats too soon only piles up work
 const HANGS_MS = 250; // then who stands still alone is killed
 const LEND_EVERY_MS = 400; // longer than any call that is meant to succeed
 const LONG_PAUSE_MS = 300;
@@ -121,7 +122,8 @@ export class Cell {
       if (this.#plan.kind !== 'throw' && !(fault instanceof TypeError)) this.#bad.push(String(fault));
       return undefined;
     });
-    return Promise.race([call, sleep(ANSWER_WITHIN_MS[this.#plan.kind], undefined)]);
+    const patienceMs = this.#handled ? ANSWER_AFTERWARDS_MS : ANSWER_WITHIN_MS[this.#plan.kind];
+    return Promise.race([call, sleep(patienceMs, undefined)]);
   }
 
   #hasFired(): boolean {

@@ -3,6 +3,7 @@ import { expect } from 'vitest';
 import { clientOf, type Json } from '../harness/client.ts';
 import { newSession, type Order, orderStageOn, type Wallet } from '../orders/stage.ts';
 import type { Cell, Scenario } from './cell.ts';
+import { agePayments } from './purchase-scenarios.ts';
 
 /** What is sold for credits and read in a browser, whoever dies on the way. */
 
@@ -46,8 +47,8 @@ const sold: Scenario<Selling> = {
     const { order, wallet, nonce, sessions } = state;
     const told = { did: wallet.holder.did, nonce, token: order.token };
     const { h_contract } = await deed(cell, state, { action: 'claim', ...told }, 'claim', told);
-    const paying = { h_contract, session_id: sessions[0] };
-    await deed(cell, state, { action: 'pay', ...paying }, 'pay', { ...paying, rail: 'credits' });
+    const paying = { h_contract, session_id: sessions[0], rail: 'credits' };
+    await deed(cell, state, { action: 'pay', ...paying }, 'pay', paying);
     const proving = { h_contract, session_id: sessions[1] };
     await deed(cell, state, { action: 'prove', ...proving }, 'paid', proving);
   },
@@ -64,4 +65,62 @@ const sold: Scenario<Selling> = {
   },
 };
 
-export const orderScenarios = [sold];
+interface Charged extends Selling {
+  hash: string;
+  purchase?: Json;
+}
+
+/** By a wallet without an account, at the provider. */
+const charged: Scenario<Charged> = {
+  name: 'an order is paid at the provider',
+  points: ['payments.order.before_open_commit', 'payments.order.before_settle_commit'],
+  set: async (stage) => {
+    const orders = await orderStageOn(stage.farebox, stage.operator);
+    const sessions: Selling['sessions'] = [newSession(), newSession()];
+    const prices = [{ rail: 'omise', amount: 2_000, currency: 'THB' }];
+    const order = await orders.order({ fulfillment_url: undefined, resource: 'an article', prices });
+    const wallet = { ...orders.wallet(), customer: orders.anybody };
+    const { body } = await wallet.claim(order);
+    return { order, wallet, sessions, nonce: '', hash: body.h_contract };
+  },
+  play: async (cell, state) => {
+    const { order, sessions, hash } = state;
+    const paying = { h_contract: hash, session_id: sessions[0], rail: 'omise' };
+    const opened = await deed(cell, state, { action: 'pay', ...paying }, 'pay', paying);
+    state.purchase ??= opened;
+    expect(opened.purchase_id, 'one order, one way to pay').toBe(state.purchase.purchase_id);
+    const charges = () =>
+      cell.stage.omise.charges().filter((one) => (one['metadata'] as Json).purchase_id === opened.purchase_id);
+    await cell.until('there is a charge', async () => {
+      const body = new URLSearchParams({ method: 'promptpay' });
+      await fetch(`${opened.status_url}/pay`, {
+        method: 'POST',
+        redirect: 'manual',
+        body,
+        signal: AbortSignal.timeout(3_000),
+      });
+      return charges().length > 0;
+    });
+    for (const { id, status } of charges()) if (status === 'pending') cell.stage.omise.pay(String(id));
+    await cell.until('the order is paid', async () => {
+      const [row] = await cell.stage.sql`select state from payments.orders where order_id = ${order.id}`;
+      return row?.['state'] === 'paid';
+    });
+  },
+  lend: agePayments,
+  check: async ({ sql, omise }, { order, purchase, sessions }) => {
+    const [row] = await sql`
+      select o.state,
+        (select array_agg(t.kind || ' ' || t.amount order by t.seq) from credits.transfers t where t.account_id = o.payer_id) as moves,
+        (select array_agg(s.session_id) from payments.order_sessions s where s.order_id = o.id and s.evicted_at is null) as sessions
+      from payments.orders o where o.order_id = ${order.id}`;
+    expect(row).toEqual({ state: 'paid', moves: ['purchase 40', 'hold 40', 'capture 40'], sessions: [sessions[0]] });
+    const ours = omise.charges().filter((one) => (one['metadata'] as Json).purchase_id === purchase.purchase_id);
+    expect(
+      ours.map(({ status }) => status),
+      'one charge',
+    ).toEqual(['successful']);
+  },
+};
+
+export const orderScenarios = [sold, charged];

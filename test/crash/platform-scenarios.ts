@@ -47,7 +47,7 @@ interface Watching extends Running {
 const watched: Scenario<Watching> = {
   name: 'a run is watched',
   points: ['platform.feed.before_read', 'platform.feed.after_read'],
-  set: async (stage) => ({ ...(await ready(stage, '/async?progress=2&parts=2&delay_ms=100')), told: [] }),
+  set: async (stage) => ({ ...(await ready(stage, '/async?progress=2&parts=2&delay_ms=400')), told: [] }),
   play: async (cell, state) => {
     await startIt(cell, state);
     await watch(cell, state);

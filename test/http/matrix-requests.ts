@@ -68,10 +68,11 @@ const deed =
   async (world) => {
     const { made, wallet, hash } = await claimedOrder(world);
     if (isPaid) await wallet.pay(made, hash, null);
-    const told = { h_contract: hash, ...(to === 'unclaim' ? {} : { session_id: session }) };
+    const rail = to === 'pay' ? { rail: 'credits' } : {};
+    const told = { h_contract: hash, ...(to === 'unclaim' ? {} : { session_id: session }), ...rail };
     const action = to === 'paid' ? 'prove' : to;
     const answered = await wallet.answer(made, { action, ...told });
-    return at(`/orders/${made.id}/${to}`, { ...told, ...(to === 'pay' ? { rail: 'credits' } : {}), ...answered });
+    return at(`/orders/${made.id}/${to}`, { ...told, ...answered });
   };
 
 /** A form of the work list, seen by somebody who is logged in there, or has only come to the door. */
@@ -308,7 +309,7 @@ export const requests: Record<string, Ask> = {
   },
   'POST /orders/:id/challenges': async (world) => {
     const { made, hash } = await claimedOrder(world);
-    return at(`/orders/${made.id}/challenges`, { action: 'pay', h_contract: hash, session_id: null });
+    return at(`/orders/${made.id}/challenges`, { action: 'pay', h_contract: hash, session_id: null, rail: 'credits' });
   },
   'POST /orders/:id/claim': async (world) => {
     const { order, wallet } = await orders(world);

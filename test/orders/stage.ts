@@ -40,7 +40,7 @@ export interface Wallet {
   holder: Holder;
   claim(order: Order, more?: Json): Promise<Reply>;
   unclaim(order: Order, hash: string): Promise<Reply>;
-  pay(order: Order, hash: string, session: string | null, by?: Client): Promise<Reply>;
+  pay(order: Order, hash: string, session: string | null, by?: Client, rail?: string): Promise<Reply>;
   prove(order: Order, hash: string, session: string): Promise<Reply>;
   /** All of it: the hash of the contract. */
   buy(order: Order, session?: string | null): Promise<string>;
@@ -110,9 +110,9 @@ export function newWallet(
       return deed(order, { action: 'claim', ...told }, 'claim', told);
     },
     unclaim: (order, h_contract) => deed(order, { action: 'unclaim', h_contract }, 'unclaim', { h_contract }),
-    pay: (order, h_contract, session_id, by) => {
-      const told = { h_contract, session_id };
-      return deed(order, { action: 'pay', ...told }, 'pay', { ...told, rail: 'credits' }, by);
+    pay: (order, h_contract, session_id, by, rail = 'credits') => {
+      const told = { h_contract, session_id, rail };
+      return deed(order, { action: 'pay', ...told }, 'pay', told, by);
     },
     prove: (order, h_contract, session_id) => {
       const told = { h_contract, session_id };

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fromWire } from '../../src/platform/ids.ts';
 import { describeOnChain, payDollars } from '../harness/chain.ts';
 import { clientOf, eventually, type Json, newCustomer } from '../harness/client.ts';
-import { keyHolder } from '../harness/dids.ts';
+import { keyHolder, signIn } from '../harness/dids.ts';
+import { faultsAtRest } from '../harness/whole-books.ts';
 import {
   agree,
   askFor,
@@ -75,6 +76,15 @@ describeOnChain('proofs about payment requests', () => {
   });
 
   // REQ P7
+  test('whoever agrees without ever having signed in has an account from then on, and the books say how', async () => {
+    const holder = keyHolder();
+    const request = await askFor(stage, holder);
+    expect(await agree(stage, holder, request)).toMatchObject({ status: 'authenticated' });
+    const client = await signIn(stage.farebox, holder);
+    expect(await client.ok('GET', `/v1/payment-requests/${request.id}`)).toMatchObject({ id: request.id });
+    expect(await faultsAtRest(stage.farebox.database.superuserUrl)).toEqual([]);
+  });
+
   test('a proof is for one purpose and one request; who fails is told so, and the request survives', async () => {
     const [payer, other] = [await newPayer(stage), keyHolder()];
     const [request, second] = [await askFor(stage, payer), await askFor(stage, payer)];

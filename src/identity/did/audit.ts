@@ -43,7 +43,7 @@ export const didChecks: Check[] = [
     over: dids,
     broken: `(select count(*) from identity.dids other where other.did = d.did) > 1
       or (d.did like 'did:pkh:%' and d.wallet is distinct from right(d.did, 42))
-      or not (${answered('d', `(c.purpose = 'link' and ${forTheAccount})`)} or ${answered('d', "c.purpose = 'login'")} and (
+      or not (${answered('d', `(c.purpose = 'link' and ${forTheAccount})`)} or ${answered('d', "c.purpose in ('login', 'payment', 'order')")} and (
         select g.seq from platform.audit_log g
         where g.subject_id = d.account_id::text and g.action = 'identity.did_account_opened'
           and position(d.did in g.detail) > 0 limit 1) is not null)`,

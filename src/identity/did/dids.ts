@@ -1,4 +1,5 @@
 import { and, asc, eq, sql } from 'drizzle-orm';
+import { audit } from '../../platform/audit-log.ts';
 import type { Db, Tx } from '../../platform/database/clients.ts';
 import type { Principal } from '../../platform/http/access.ts';
 import { Problem } from '../../platform/http/problem.ts';
@@ -17,19 +18,22 @@ const MAX_DIDS = 20; // per account: what one person uses, many times over
 /** Until the end of the transaction; a DID that nobody has linked yet has no row to lock. */
 const lockDid = (tx: Tx, did: string) => tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${did}, 0))`);
 
-/** The account that the DID of a consumed challenge opens, locked; its first sign-in opens a new one. */
-export async function accountOf(tx: Tx, challenge: Challenge): Promise<{ account: Account; isNew: boolean }> {
+/** The account that the DID of a consumed challenge opens, locked; the first answer that needs one opens a new one. */
+export async function accountOf(tx: Tx, challenge: Challenge, requestId: string): Promise<Account> {
   await lockDid(tx, challenge.did);
   const [known] = await tx.select().from(dids).where(eq(dids.did, challenge.did));
   const account = known && (await lockAccount(tx, known.accountId));
-  return account ? { account, isNew: false } : { account: await openAccount(tx, challenge), isNew: true };
+  return account ?? openAccount(tx, challenge, requestId);
 }
 
 /** Without e-mail address and password: the DID is its only way in. */
-async function openAccount(tx: Tx, challenge: Challenge): Promise<Account> {
+async function openAccount(tx: Tx, challenge: Challenge, requestId: string): Promise<Account> {
   const [account] = await tx.insert(accounts).values({ id: newId() }).returning();
   if (!account) throw new Error('no account was made');
   await insertDid(tx, account.id, challenge);
+  const detail = { did: challenge.did, challenge_id: challenge.id };
+  const opened = { actor: account.id, action: 'identity.did_account_opened', subjectId: account.id };
+  await audit(tx, { ...opened, detail, requestId });
   return account;
 }
 

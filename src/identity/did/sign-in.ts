@@ -1,4 +1,3 @@
-import { audit } from '../../platform/audit-log.ts';
 import type { Db } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
@@ -14,13 +13,8 @@ import type { Challenge } from './signed.ts';
 export async function signIn(db: Db, policy: SessionPolicy, challenge: Challenge, requestId: string): Promise<Session> {
   const session = await db.transaction(async (tx) => {
     await consumeChallenge(tx, challenge);
-    const { account, isNew } = await accountOf(tx, challenge);
+    const account = await accountOf(tx, challenge, requestId);
     if (account.disabledAt) throw new Problem('account_disabled');
-    if (isNew) {
-      const detail = { did: challenge.did, challenge_id: challenge.id };
-      const opened = { actor: account.id, action: 'identity.did_account_opened', subjectId: account.id };
-      await audit(tx, { ...opened, detail, requestId });
-    }
     return openSession(tx, policy, account);
   });
   await failpoint('identity.did.after_sign_in');

@@ -16,7 +16,7 @@ import { orders } from './tables.ts';
 export type Deed =
   | { action: 'claim'; nonce: string }
   | { action: 'unclaim' }
-  | { action: 'pay'; sessionId: string | null }
+  | { action: 'pay'; rail: 'credits' | 'omise' | 'evm'; sessionId: string | null }
   | { action: 'prove'; sessionId: string };
 
 /** What the holder of a DID is asked to sign about an order; in words for people, and by a hash for us. */
@@ -34,7 +34,7 @@ function sentenceFor({ orderId, price }: Order, deed: Deed): string {
     case 'unclaim':
       return `Give up the order ${orderId}.`;
     case 'pay':
-      return `Pay ${count(price)} for the order ${orderId}.`;
+      return `Pay the order ${orderId} of ${count(price)} by ${deed.rail}.`;
     case 'prove':
       return `Open what the order ${orderId} has paid in the browser session ${deed.sessionId}.`;
   }
@@ -108,7 +108,12 @@ function contractOf(
     ...optional('fulfillment_url', order.fulfillmentUrl),
     ...optional('fulfillment_message', order.fulfillmentMessage),
     ...optional('public_reorder_url', order.publicReorderUrl),
-    ...{ resource: order.resource, max_sessions: order.maxSessions, refund_policy: order.refundPolicy },
+    ...{
+      prices: order.prices as unknown as Json,
+      resource: order.resource,
+      max_sessions: order.maxSessions,
+      refund_policy: order.refundPolicy,
+    },
     ...{ timestamp: seconds(order.createdAt), pay_deadline: seconds(order.payDeadline) },
     ...{ refund_deadline: seconds(order.refundDeadline), nonce: claim.nonce, wallet: claim.claimDid },
     ...optional('extra', order.extra as Json),

@@ -5,7 +5,7 @@ import { Problem } from '../../platform/http/problem.ts';
 import { newId, toWire } from '../../platform/ids.ts';
 import { type Json, spell } from './contract.ts';
 import { findOwnOrder, type SeenOrder, tellOrder } from './read.ts';
-import { orders, type RefundPolicy } from './tables.ts';
+import { orders, type RailPrice, type RefundPolicy } from './tables.ts';
 
 /** What a shop asks for. */
 export interface Proposal {
@@ -14,6 +14,7 @@ export interface Proposal {
   resource: string;
   summary: string;
   price: bigint;
+  prices: RailPrice[];
   fulfillmentUrl: string | null;
   fulfillmentMessage: string | null;
   publicReorderUrl: string | null;
@@ -99,5 +100,13 @@ async function insert(tx: Tx, proposal: Proposal, proposalHash: string): Promise
 
 const hashOf = ({ price, payIn, refundIn, ...rest }: Proposal): string =>
   createHash('sha256')
-    .update(spell({ ...rest, price: String(price), payIn: String(payIn), refundIn: String(refundIn) }))
+    .update(
+      spell({
+        ...rest,
+        prices: rest.prices as unknown as Json,
+        price: String(price),
+        payIn: String(payIn),
+        refundIn: String(refundIn),
+      }),
+    )
     .digest('hex');

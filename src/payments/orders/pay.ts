@@ -1,49 +1,98 @@
-import { eq, sql } from 'drizzle-orm';
-import { capture, hold } from '../../credits/index.ts';
-import type { Challenge } from '../../identity/index.ts';
+import { and, eq } from 'drizzle-orm';
+import { accountOfHolder, type Challenge } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
-import { Problem } from '../../platform/http/problem.ts';
-import { amount } from '../../platform/http/wire.ts';
+import { invalidField, Problem } from '../../platform/http/problem.ts';
+import type { Purchase } from '../purchases/history.ts';
+import { insertPurchase, type StartDeps } from '../purchases/start.ts';
+import type { EvmRail } from '../rails/evm/evm.ts';
+import type { Terms as ChainTerms } from '../rails/evm/terms.ts';
+import { createRequest } from '../requests/create.ts';
+import { purchases } from '../tables.ts';
+import { statusUrl } from './addresses.ts';
 import { requireDeed } from './claim.ts';
-import { lockOrder, type SeenOrder, tellOrder } from './read.ts';
-import { bindSession } from './sessions.ts';
-import { orders } from './tables.ts';
+import { lockOrder, type SeenOrder } from './read.ts';
+import { takePrice, tooLittle } from './settle.ts';
+import type { RailPrice } from './tables.ts';
 
-/**
- * Pays an order with the credits of an account, in one transaction with everything that follows: it is paid, and open to
- * the session that asked. Again is a replay; never twice. 402 when the credits do not suffice, and nothing has changed.
- */
+/** A wallet pays: with credits at once, or by buying exactly the order's credits on another rail. */
+
+interface Paying {
+  orderUuid: string;
+  sessionId: string | null;
+}
+
+/** Again is a replay; never twice. 402 when the credits do not suffice, 410 when it is too late: then nothing has changed. */
 export async function payWithCredits(
   tx: Tx,
-  { orderUuid, accountId, sessionId }: { orderUuid: string; accountId: string; sessionId: string | null },
+  { orderUuid, accountId, sessionId }: Paying & { accountId: string },
   challenge: Challenge,
 ): Promise<SeenOrder> {
   const order = await lockOrder(tx, orderUuid);
-  await requireDeed(tx, order, challenge, { action: 'pay', sessionId });
+  await requireDeed(tx, order, challenge, { action: 'pay', rail: 'credits', sessionId });
   if (order.state === 'paid') return order;
   if (order.isExpired) throw new Problem('order_expired');
-  const cause = { type: 'order', id: order.id };
-  const held = await hold(tx, accountId, order.id, order.price, cause, cause);
-  if (held.result === 'insufficient') throw tooLittle(order.price, held.available);
-  if (held.result !== 'posted') throw new Error(`the credits of an order were ${held.result}`);
-  await failpoint('payments.order.after_hold');
-  const taken = await capture(tx, accountId, order.id, order.price, cause);
-  if (taken.result !== 'posted') throw new Error(`the credits of an order were ${taken.result} when they were taken`);
-  const [paid] = await tx
-    .update(orders)
-    .set({ state: 'paid', paidAt: sql`now()`, payerId: accountId, version: sql`${orders.version} + 1` })
-    .where(eq(orders.id, order.id))
-    .returning();
-  if (!paid) throw new Error('an order that vanished');
-  await tellOrder(tx, paid, 'paid');
-  if (sessionId !== null) await bindSession(tx, paid, sessionId);
+  const done = await takePrice(tx, order, { accountId, sessionId });
+  if ('available' in done) throw tooLittle(order.price, done.available);
   await failpoint('payments.order.before_pay_commit');
-  return { ...paid, isExpired: false };
+  return done.paid;
 }
 
-function tooLittle(price: bigint, available: bigint): Problem {
-  return new Problem('insufficient_credits', `The order costs ${price} credits, ${available} are available.`, {
-    extra: { required: amount(price), available: amount(available), shortfall: amount(price - available) },
-  });
+interface Opening extends Paying {
+  rail: 'omise' | 'evm';
+  /** Of a price on chain. */
+  terms: ChainTerms | Problem | undefined;
+  requestId: string;
 }
+
+/** A payer has an hour on chain; at the provider a day, or what is left of the order's time. */
+const CHAIN_EXPIRES_IN_S = 3_600;
+
+/**
+ * Opens a purchase of exactly the order's credits, by the account of the wallet's DID, which is opened when there is none.
+ * What it brings pays the order in the same transaction. The same order again leads to the same purchase while it is open.
+ */
+export async function payByPurchase(
+  tx: Tx,
+  deps: Pick<StartDeps, 'maxPending' | 'livemode' | 'publicUrl'> & { evm: EvmRail },
+  { orderUuid, sessionId, rail, terms, requestId }: Opening,
+  challenge: Challenge,
+): Promise<Purchase> {
+  const order = await lockOrder(tx, orderUuid);
+  await requireDeed(tx, order, challenge, { action: 'pay', rail, sessionId });
+  if (order.state === 'paid') throw new Problem('conflict', 'The order is paid.');
+  if (order.isExpired) throw new Problem('order_expired');
+  const price = order.prices.find((one) => one.rail === rail);
+  if (!price) throw invalidField('/rail', 'has no price for this order', 'method_unavailable');
+  const open = and(eq(purchases.orderId, order.id), eq(purchases.state, 'pending'));
+  const [before] = await tx.select().from(purchases).where(open);
+  if (before && (before.method === 'crypto') === (rail === 'evm')) return before;
+  if (before) throw new Problem('conflict', 'A payment by another way is under way. Pay or cancel that one first.');
+  const account = await accountOfHolder(tx, challenge, requestId);
+  if (account.disabledAt) throw new Problem('account_disabled');
+  const purchase = await insertPurchase(tx, deps, {
+    ...{ accountId: account.id, packageId: null, orderId: order.id, orderSession: sessionId },
+    ...{ packageName: order.summary, credits: order.price, ...moneyOf(price, order) },
+    returnUri: statusUrl(deps.publicUrl, { ...order, sessionId, token: null }),
+    expiresInS: rail === 'evm' ? CHAIN_EXPIRES_IN_S : secondsUntil(order.payDeadline),
+  });
+  if (price.rail === 'evm') {
+    if (!terms) throw new Error('a price on chain without terms');
+    const purpose = { type: 'credits', credits: order.price } as const;
+    const asked = { payerDid: challenge.did, asset: price.asset, amount: price.amount, description: order.summary };
+    const of = { merchantId: null, purchaseId: purchase.id, pageToken: purchase.pageToken };
+    const until = { late: 'refundable', expiresInS: CHAIN_EXPIRES_IN_S } as const;
+    await createRequest(tx, deps, { ...of, ...asked, purpose, ...until }, terms);
+  }
+  await failpoint('payments.order.before_open_commit');
+  return purchase;
+}
+
+/** What is asked for on chain stands in the request; in money it has no price then (ISO 4217: XXX). */
+const moneyOf = (price: RailPrice, order: SeenOrder): Pick<Purchase, 'price' | 'currency' | 'method'> =>
+  price.rail === 'omise'
+    ? { price: BigInt(price.amount), currency: price.currency, method: 'payment_link' }
+    : { price: order.price, currency: 'XXX', method: 'crypto' };
+
+const secondsUntil = (moment: Date): number =>
+  Math.max(60, Math.min(86_400, Math.ceil((moment.getTime() - Date.now()) / 1_000)));

@@ -5,9 +5,11 @@ import type { Feed } from '../../platform/delivery/feed.ts';
 import { callerOf } from '../../platform/http/access.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { answers, JsonObject, line } from '../../platform/http/wire.ts';
+import { answers, JsonObject, line, MAX_AMOUNT } from '../../platform/http/wire.ts';
 import type { Vault } from '../../platform/secrets.ts';
 import { checkReturnUri } from '../purchases/start.ts';
+import type { EvmRail } from '../rails/evm/evm.ts';
+import { readAmount } from '../rails/evm/terms.ts';
 import { payUriOf, statusUrl } from './addresses.ts';
 import { seconds } from './claim.ts';
 import { createOrder, openOrderFor, type Proposal } from './create.ts';
@@ -22,6 +24,9 @@ export interface OrderDeps {
   publicUrl: string;
   /** Origins that an order may lead to. */
   returnOrigins: string[];
+  /** Of the installation, ISO 4217. */
+  currency: string;
+  evm: EvmRail;
 }
 
 const tags = ['orders'];
@@ -56,8 +61,22 @@ const Amount = z
   .regex(/^CREDITS:[1-9]\d{0,11}$/, 'must be CREDITS: and a whole number')
   .transform((text) => BigInt(text.slice('CREDITS:'.length)));
 
+const Price = z.discriminatedUnion('rail', [
+  z.strictObject({
+    rail: z.literal('omise'),
+    amount: z.int().min(1).max(MAX_AMOUNT).describe('minor units'),
+    currency: z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code'),
+  }),
+  z.strictObject({
+    rail: z.literal('evm'),
+    asset: z.string().max(100).describe('CAIP-19'),
+    amount: z.string().max(78).describe('base units, a decimal string'),
+  }),
+]);
+
 const Terms = {
   amount: Amount.describe('the price, such as `CREDITS:120`'),
+  prices: z.array(Price).max(2).default([]).describe('what those credits cost by other rails; one price each'),
   summary: line(200),
   resource: line(200).optional().describe('what it opens, for the shop; the fulfillment URL when absent'),
   fulfillment_url: url.optional(),
@@ -263,7 +282,7 @@ function requireShop(request: Parameters<typeof callerOf>[0]): string {
 type TermsIn = z.infer<typeof OrderIn>;
 
 function proposalOf(
-  deps: Pick<OrderDeps, 'returnOrigins'>,
+  deps: Pick<OrderDeps, 'returnOrigins' | 'currency' | 'evm'>,
   merchantId: string,
   order: TermsIn,
   more: { session_id?: string | undefined; create_token: boolean; refund_delay?: z.infer<typeof Span> | undefined },
@@ -271,6 +290,7 @@ function proposalOf(
   const { fulfillment_url: fulfillmentUrl = null, public_reorder_url: publicReorderUrl = null } = order;
   checkAddress(deps, '/order/fulfillment_url', fulfillmentUrl);
   checkAddress(deps, '/order/public_reorder_url', publicReorderUrl);
+  checkPrices(deps, order.prices);
   const resource = order.resource ?? fulfillmentUrl;
   if (resource === null) throw invalidField('/order/resource', 'must be there when there is no fulfillment_url');
   if (resource.length > 200) throw invalidField('/order/resource', 'must be named when the fulfillment_url is long');
@@ -281,7 +301,8 @@ function proposalOf(
       ? more.refund_delay.d_us / 1_000_000
       : DEFAULT_REFUND_S;
   return {
-    ...{ merchantId, orderId: order.order_id ?? null, resource, summary: order.summary, price: order.amount },
+    ...{ merchantId, orderId: order.order_id ?? null, resource, summary: order.summary },
+    ...{ price: order.amount, prices: order.prices },
     ...{ fulfillmentUrl, fulfillmentMessage: order.fulfillment_message ?? null, publicReorderUrl },
     ...{ extra: (order.extra ?? null) as Proposal['extra'], maxSessions: order.max_sessions },
     ...{ refundPolicy: order.refund_policy, hasToken: more.create_token, sessionId: more.session_id ?? null },
@@ -297,6 +318,21 @@ function checkAddress(deps: Pick<OrderDeps, 'returnOrigins'>, pointer: string, a
     if (!(fault instanceof Problem)) throw fault;
     throw invalidField(pointer, 'must lie on an origin that the operator has allowed', 'return_uri_refused');
   }
+}
+
+function checkPrices({ currency, evm }: Pick<OrderDeps, 'currency' | 'evm'>, prices: z.infer<typeof Price>[]): void {
+  prices.forEach((price, at) => {
+    const pointer = `/order/prices/${at}`;
+    if (prices.findIndex(({ rail }) => rail === price.rail) !== at)
+      throw invalidField(`${pointer}/rail`, 'is named twice');
+    if (price.rail === 'omise' && price.currency !== currency)
+      throw invalidField(`${pointer}/currency`, `must be ${currency}, the currency of this installation`);
+    if (price.rail === 'omise') return;
+    if (!evm.assets.some(({ id }) => id === price.asset))
+      throw invalidField(`${pointer}/asset`, 'is not taken here', 'asset_unsupported');
+    if (readAmount(price.amount) === undefined)
+      throw invalidField(`${pointer}/amount`, 'is not a positive number of base units', 'amount_invalid');
+  });
 }
 
 function inFuture(pointer: string, { t_s }: z.infer<typeof Moment>): Date {

@@ -6,6 +6,11 @@ import { paymentsSchema } from '../tables.ts';
 /** `claimed`: one wallet has taken it, and its terms are frozen. Past its end an order that is not paid is expired, whatever its state says. */
 export type OrderState = 'unpaid' | 'claimed' | 'paid';
 
+/** What it costs by another rail than credits: minor units of a currency, or base units of an asset (CAIP-19). */
+export type RailPrice =
+  | { rail: 'omise'; amount: number; currency: string }
+  | { rail: 'evm'; asset: string; amount: string };
+
 /** Whether a refund of a part takes the access away, or only one of all that was paid. */
 export type RefundPolicy = 'revoke_on_any' | 'revoke_on_full';
 
@@ -23,6 +28,7 @@ export const orders = paymentsSchema.table(
     summary: text('summary').notNull(),
     /** In credits. */
     price: amount('price').notNull(),
+    prices: jsonb('prices').$type<RailPrice[]>().notNull().default([]),
     fulfillmentUrl: text('fulfillment_url'),
     fulfillmentMessage: text('fulfillment_message'),
     publicReorderUrl: text('public_reorder_url'),

@@ -12,26 +12,32 @@ import {
 } from '../../identity/index.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { answers, idIn, JsonObject, Nothing } from '../../platform/http/wire.ts';
+import { answers, idIn, idOut, JsonObject, Nothing } from '../../platform/http/wire.ts';
+import { toWire } from '../../platform/ids.ts';
+import type { StartDeps } from '../purchases/start.ts';
+import { chainTerms } from '../requests/create.ts';
 import { askWallet, claimOrder, type Deed, signContract, signPaid, unclaimOrder } from './claim.ts';
-import { payWithCredits } from './pay.ts';
+import { payByPurchase, payWithCredits } from './pay.ts';
 import { findOrder, isRevoked, isSameText, paidByWallet, type SeenOrder, shownOf } from './read.ts';
 import { proveOrder } from './sessions.ts';
 import { type OrderDeps, orderParams, sessionId } from './shop-routes.ts';
 
-export type WalletDeps = OrderDeps & VerifierDeps & { authenticator: Authenticator };
+export type WalletDeps = OrderDeps &
+  VerifierDeps &
+  Pick<StartDeps, 'maxPending' | 'livemode'> & { authenticator: Authenticator };
 
 const tags = ['orders'];
 const nonce = z.string().regex(/^[A-Za-z0-9_-]{16,128}$/, 'must be 16 to 128 letters, digits, hyphens or underscores');
 const hContract = z.string().max(128).describe('hash of the contract terms, from the claim');
 const token = z.string().max(64).optional().describe('claim token, from the pay URI');
 const did = z.string().min(1).max(1000).describe("the wallet's DID; a fresh did:key for each order is fine");
+const rail = z.enum(['credits', 'omise', 'evm']);
 const answer = { challenge_id: idIn('challenge'), proof: Proof };
 
 const Wish = z.discriminatedUnion('action', [
   z.strictObject({ action: z.literal('claim'), did, nonce, token }),
   z.strictObject({ action: z.literal('unclaim'), h_contract: hContract }),
-  z.strictObject({ action: z.literal('pay'), h_contract: hContract, session_id: sessionId.nullable() }),
+  z.strictObject({ action: z.literal('pay'), h_contract: hContract, session_id: sessionId.nullable(), rail }),
   z.strictObject({ action: z.literal('prove'), h_contract: hContract, session_id: sessionId }),
 ]);
 
@@ -158,13 +164,17 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
       config: { access: 'anyone', rate: 'money', idempotency: 'none' },
       schema: {
         tags,
-        summary: 'Pay with credits: of the account that the DID opens, or of the one that is logged in',
+        summary: 'Pay with credits at once, or open a payment by another rail',
+        description:
+          'Credits are those of the account that the DID opens, or of the one that is logged in. By `omise` and `evm` exactly the order’s credits are bought, at `status_url`, and pay it as soon as they come.',
         params: orderParams,
-        body: z.strictObject({
-          ...{ h_contract: hContract, session_id: sessionId.nullable(), rail: z.literal('credits') },
-          ...answer,
-        }),
+        body: z.strictObject({ h_contract: hContract, session_id: sessionId.nullable(), rail, ...answer }),
         response: answers({
+          202: z.object({
+            purchase_id: idOut('purchase'),
+            status_url: z.string().describe('where it is paid'),
+            fulfillment_url: z.string().nullable(),
+          }),
           200: z.object({
             sig: z.string().describe('the receipt: a JWS by our DID'),
             fulfillment_url: z.string().nullable(),
@@ -172,11 +182,20 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         }),
       },
     },
-    async (request) => {
-      const { h_contract, session_id: session } = request.body;
+    async (request, reply) => {
+      const { h_contract, session_id: session, rail: by } = request.body;
       const order = await findAgreed(request.params.id, h_contract);
       const account = await payerOf(deps, request);
       const challenge = await verify(request, order, request.body);
+      if (by !== 'credits') {
+        const onChain = by === 'evm' ? order.prices.find((one) => one.rail === 'evm') : undefined;
+        const terms = onChain && (await chainTerms(deps.evm, onChain));
+        const paying = { orderUuid: order.id, sessionId: session, rail: by, terms, requestId: request.id };
+        const purchase = await db.transaction((tx) => payByPurchase(tx, deps, paying, challenge));
+        const page = `${publicUrl}/${by === 'evm' ? 'pay' : 'checkout'}/${purchase.pageToken}`;
+        const purchase_id = toWire('purchase', purchase.id);
+        return reply.code(202).send({ purchase_id, status_url: page, fulfillment_url: order.fulfillmentUrl });
+      }
       const accountId = account ?? (await accountIdOf(db, challenge.did));
       if (accountId === undefined)
         throw new Problem('unauthenticated', 'This DID opens no account. Log in, or link it to one.');
@@ -219,7 +238,7 @@ function deedOf(wish: z.infer<typeof Wish>): Deed {
     case 'unclaim':
       return { action: 'unclaim' };
     case 'pay':
-      return { action: 'pay', sessionId: wish.session_id };
+      return { action: 'pay', rail: wish.rail, sessionId: wish.session_id };
     case 'prove':
       return { action: 'prove', sessionId: wish.session_id };
   }

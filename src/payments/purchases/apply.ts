@@ -3,6 +3,7 @@ import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { toWire } from '../../platform/ids.ts';
+import { lockOrderOf, settleOrder } from '../orders/settle.ts';
 import type { Charge } from '../rails/rail.ts';
 import { charges, claims, purchases } from '../tables.ts';
 import { type Decision, decide } from './decide.ts';
@@ -130,6 +131,7 @@ async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
     .returning();
   await failpoint('payments.apply.after_claim');
   if (!claim) return { applied: await seenBefore(tx, attempt, purchase, charge, actor), purchase };
+  const waiting = await lockOrderOf(tx, purchase.orderId === null ? null : purchase.id);
   const outcome = await post(tx, 'purchase', purchase.accountId, purchase.credits, {
     type: 'purchase',
     id: purchase.id,
@@ -148,6 +150,7 @@ async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
       credits: Number(purchase.credits),
     },
   });
+  if (waiting) await settleOrder(tx, waiting, purchase.accountId);
   return { applied: 'credited', purchase: completed };
 }
 

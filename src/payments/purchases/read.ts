@@ -11,7 +11,7 @@ import type { Purchase } from './history.ts';
 export const PurchaseOut = z
   .object({
     ...headOut('purchase'),
-    package_id: idOut('package'),
+    package_id: idOut('package').nullable().describe('null: bought for an order'),
     credits: amountOut,
     price: amountOut.describe('minor units of the currency'),
     currency: z.string(),
@@ -50,7 +50,7 @@ export function renderPurchase(
   const payable = purchase.state === 'pending' && attempt?.state === 'pending' ? attempt : null;
   return {
     ...head('purchase', purchase),
-    package_id: toWire('package', purchase.packageId),
+    package_id: purchase.packageId === null ? null : toWire('package', purchase.packageId),
     credits: amount(purchase.credits),
     price: amount(purchase.price),
     currency: purchase.currency,

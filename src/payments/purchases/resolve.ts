@@ -5,6 +5,7 @@ import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import { closeDifferences } from '../differences.ts';
+import { lockOrderOf, settleOrder } from '../orders/settle.ts';
 import { claims, differences, purchases } from '../tables.ts';
 import { note, type Purchase } from './history.ts';
 import { move } from './move.ts';
@@ -43,11 +44,14 @@ export async function resolveReview(
     currency: purchase.currency,
   });
   await failpoint('payments.resolve.after_claim');
+  const waiting = await lockOrderOf(tx, purchase.orderId === null ? null : purchase.id);
   const outcome = await post(tx, 'purchase', purchase.accountId, purchase.credits, {
     type: 'purchase',
     id: purchase.id,
   });
   if (outcome.result !== 'posted') throw new Error(`the credit of a purchase was ${outcome.result}`);
   await failpoint('payments.resolve.after_post');
-  return move(tx, purchase, 'completed', {});
+  const completed = await move(tx, purchase, 'completed', {});
+  if (waiting) await settleOrder(tx, waiting, purchase.accountId);
+  return completed;
 }

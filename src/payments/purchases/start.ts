@@ -84,34 +84,39 @@ export async function recordPurchase(
   const one = await findPackage(tx, order.packageId);
   if (!one?.active) throw invalidField('/package_id', 'is not a package that is on offer', 'package_unavailable');
   order.check?.(one);
+  const { id: packageId, name: packageName, credits, price, currency } = one;
+  const { accountId, method, returnUri, expiresInS } = order;
+  const what = { packageId, packageName, credits, price, currency };
+  return insertPurchase(tx, deps, { accountId, method, returnUri, expiresInS, ...what });
+}
+
+/** A pending purchase of so many credits: of a package, or for an order. */
+export async function insertPurchase(
+  tx: Tx,
+  deps: Pick<StartDeps, 'maxPending' | 'livemode'>,
+  {
+    expiresInS,
+    ...order
+  }: Pick<
+    Purchase,
+    'accountId' | 'packageId' | 'packageName' | 'credits' | 'price' | 'currency' | 'method' | 'returnUri'
+  > &
+    Partial<Pick<Purchase, 'orderId' | 'orderSession'>> & { expiresInS: number },
+): Promise<Purchase> {
   await checkPending(tx, deps, order.accountId);
   const [purchase] = await tx
     .insert(purchases)
     .values({
-      id: newId(),
-      accountId: order.accountId,
-      packageId: one.id,
-      packageName: one.name,
-      credits: one.credits,
-      price: one.price,
-      currency: one.currency,
-      livemode: deps.livemode,
-      method: order.method,
-      pageToken: newToken(),
-      returnUri: order.returnUri,
-      expiresAt: sql`now() + make_interval(secs => ${order.expiresInS})`,
+      ...{ id: newId(), livemode: deps.livemode, pageToken: newToken(), ...order },
+      expiresAt: sql`now() + make_interval(secs => ${expiresInS})`,
     })
     .returning();
   if (!purchase) throw new Error('no purchase was made');
+  const { credits, price, currency, method } = purchase;
   await note(tx, purchase.id, {
     actor: `account:${order.accountId}`,
     what: 'purchase_started',
-    detail: {
-      price: Number(purchase.price),
-      currency: purchase.currency,
-      credits: Number(purchase.credits),
-      method: order.method,
-    },
+    detail: { price: Number(price), currency, credits: Number(credits), method },
   });
   await tellPurchase(tx, purchase);
   return purchase;

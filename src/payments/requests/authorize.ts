@@ -34,9 +34,14 @@ function requireOpen({ state, expiresAt }: PaymentRequest): void {
 }
 
 /** The payer has signed the terms: once, by the holder of the very DID, while the request is open. A repeat by another challenge changes nothing. */
-export async function authorize(tx: Tx, requestId: string, challenge: Challenge): Promise<PaymentRequest> {
+export async function authorize(
+  tx: Tx,
+  requestId: string,
+  challenge: Challenge,
+  httpRequestId: string,
+): Promise<PaymentRequest> {
   await consumeChallenge(tx, challenge);
-  const { account } = await accountOfHolder(tx, challenge);
+  const account = await accountOfHolder(tx, challenge, httpRequestId);
   const request = await lockRequest(tx, requestId);
   if (challenge.did !== request.payerDid || challenge.termsHash !== request.termsHash)
     throw new Problem('did_auth_failed');

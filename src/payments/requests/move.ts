@@ -3,6 +3,7 @@ import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { newId, toWire } from '../../platform/ids.ts';
+import { lockOrderOf, settleOrder } from '../orders/settle.ts';
 import { decide, sum } from './decide.ts';
 import { type Actor, note, type PaymentRequest, tellRequest } from './history.ts';
 import { followRequest } from './purchase.ts';
@@ -74,6 +75,7 @@ async function complete(tx: Tx, request: PaymentRequest): Promise<void> {
   const { payerAccountId, credits } = request;
   if (payerAccountId === null || credits === null) throw new Error('credits for nobody');
   const cause = { type: 'completion', id: completion.id };
+  const waiting = await lockOrderOf(tx, request.purchaseId);
   const { result, transferId } = await post(tx, 'purchase', payerAccountId, credits, cause);
   if (result !== 'posted' || transferId === null) throw new Error(`the credit of a payment request was ${result}`);
   await failpoint('payments.request.after_post');
@@ -82,6 +84,7 @@ async function complete(tx: Tx, request: PaymentRequest): Promise<void> {
     what: 'credited',
     detail: { transfer_id: toWire('transfer', transferId) },
   });
+  if (waiting) await settleOrder(tx, waiting, payerAccountId);
 }
 
 /** The money is gone from the chain: so are the credits, and what was spent of them is a debt. */

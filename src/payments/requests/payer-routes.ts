@@ -55,7 +55,7 @@ export function payerRoutes(app: App, deps: RequestDeps): void {
     async (request) => {
       const { id } = request.params;
       const challenge = await provePayer(deps, { requestId: id, purpose: 'payment' }, request.body, request.id);
-      const authorized = await db.transaction((tx) => authorize(tx, id, challenge));
+      const authorized = await db.transaction((tx) => authorize(tx, id, challenge, request.id));
       await failpoint('payments.request.after_authorize');
       return renderRequest({ request: authorized, transactions: [] }, publicUrl);
     },
