@@ -50,6 +50,8 @@ const host = () => new URL(relay.url).host;
 const payUri = ({ id, token, sessionId }: Order, session = sessionId) =>
   `farebox+http://pay/${host()}/${id}/${session ?? ''}${token === undefined ? '' : `?c=${token}`}`;
 
+/** What `npm run farebox` starts. */
+const CLI = 'src/cli.ts';
 const article = () => `${SHOP}/articles/${randomUUID()}`;
 const newOrder = (more: Json = {}) => stage.order(more, { session_id: newSession() });
 const isOpen = async (order: Order, session = order.sessionId) =>
@@ -58,8 +60,8 @@ const isOpen = async (order: Order, session = order.sessionId) =>
 /** A terminal of somebody, with a wallet in a directory. */
 function wallet(more: Record<string, string> = {}) {
   const home = join(folder, randomUUID());
-  const start = (args: string[], input = ''): ChildProcess => {
-    const child = spawn(process.execPath, ['src/cli.ts', 'wallet', ...args], {
+  const start = (args: string[], input = '', entry = 'test/orders/wallet-main.ts'): ChildProcess => {
+    const child = spawn(process.execPath, [entry, 'wallet', ...args], {
       env: {
         ...{ PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? '' },
         ...{ XDG_DATA_HOME: home, ...more },
@@ -69,8 +71,8 @@ function wallet(more: Record<string, string> = {}) {
     child.stdin?.end(input);
     return child;
   };
-  const run = async (args: string[], input = '') => {
-    const child = start(args, input);
+  const run = async (args: string[], input = '', entry?: string) => {
+    const child = start(args, input, entry);
     if (!child.stdout || !child.stderr) throw new Error('no output');
     const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
     return { out, err, code: Number(code), json: parse(out) };
@@ -99,7 +101,7 @@ describe('pay', () => {
   test('shows what is agreed to, asks, pays, and keeps the key and the receipt for its owner alone', async () => {
     const [own, account] = [wallet(), await rich()];
     const order = await newOrder({ fulfillment_url: article() });
-    const { out, err, code } = await own.run(['pay', payUri(order), '--token', account.customer.token], 'y\n');
+    const { out, err, code } = await own.run(['pay', payUri(order), '--token', account.customer.token], 'y\n', CLI);
     expect([code, out.split('\n')[0]], err).toEqual([0, 'Paid.']);
     for (const told of [
       'On paying once',

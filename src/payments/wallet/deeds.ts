@@ -21,23 +21,18 @@ interface Told {
   wish: Record<string, unknown>;
   /** Last part of the address where it is done. */
   to: 'claim' | 'unclaim' | 'pay' | 'paid';
-  more?: Record<string, unknown>;
   token?: string | undefined;
   /** The sentence for when it is not done. */
   what: string;
 }
 
 /** Throws `WalletFault` for every answer but a good one. */
-export async function doDeed(
-  order: DeedOrder,
-  deed: Deed,
-  { wish, to, more, token, what }: Told,
-): Promise<Reply['body']> {
+export async function doDeed(order: DeedOrder, deed: Deed, { wish, to, token, what }: Told): Promise<Reply['body']> {
   const path = `/orders/${order.orderId}`;
   const asked = await talk(order.base, `${path}/challenges`, { body: { action: deed.action, ...wish } });
   if (asked.status !== 201) throw faultOf(what, asked);
   const proof = { type: 'did-jwt', jwt: await signClaims(order.key, claimsOf(asked.body, order, deed, what)) };
-  const answer = { ...wish, ...more, challenge_id: asked.body['challenge_id'], proof };
+  const answer = { ...wish, challenge_id: asked.body['challenge_id'], proof };
   const done = await talk(order.base, `${path}/${to}`, { body: answer, token });
   if (done.status !== 200 && done.status !== 204) throw faultOf(what, done);
   return done.body;

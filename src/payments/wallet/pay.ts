@@ -198,11 +198,10 @@ async function settle(
   const { base, orderId, hContract = '' } = purchase;
   const reply = await doDeed(
     orderOf(wallet, purchase),
-    { action: 'pay', sessionId },
+    { action: 'pay', rail: 'credits', sessionId },
     {
-      wish: { h_contract: hContract, session_id: sessionId },
+      wish: { h_contract: hContract, session_id: sessionId, rail: 'credits' },
       to: 'pay',
-      more: { rail: 'credits' },
       token,
       what: 'The order was not paid.',
     },
