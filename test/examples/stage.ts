@@ -22,6 +22,8 @@ export interface StorefrontStage
   /** Origin of the shop. */
   shopUrl: string;
   cookieKey: string;
+  /** Settings as the README's recipe has them. */
+  settings: Record<string, string>;
   /** What the shop's process has written so far. */
   log(): string;
   /** Another server of the same shop, in this process, which asks Farebox through a relay. */
@@ -53,6 +55,7 @@ export async function openStorefrontStage(): Promise<StorefrontStage> {
   });
   return {
     ...{ ...stage, root, farebox, shopUrl, cookieKey: COOKIE_KEY, log: process.log },
+    settings: { FAREBOX_URL: farebox.url, FAREBOX_API_KEY: apiKey, SHOP_URL: shopUrl },
     server: async (more = {}, articles) => {
       const relay = await openRelay();
       relay.leadTo(farebox.url);

@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
 import Fastify from 'fastify';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { articles } from '../../examples/storefront/articles.ts';
@@ -280,6 +283,23 @@ test('R4: a visit is one call to Farebox', async () => {
   await browser.open(server.url + CHEAP);
   await browser.open(server.url + CHEAP);
   expect(server.relay.calls).toEqual(['POST /private/entitlements/check', 'POST /private/entitlements/check']);
+});
+
+// REQ O4
+test('R4: the recipe for shops in other languages works as it is written', async () => {
+  const readme = readFileSync('examples/storefront/README.md', 'utf8').split('## Without this code')[1] ?? '';
+  const [check = '', wait = ''] = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, lines = '']) => lines);
+  const sh = async (lines: string) => {
+    const env = { PATH: process.env['PATH'] ?? '', ...stage.settings };
+    return JSON.parse((await promisify(execFile)('bash', ['-euc', lines], { env })).stdout);
+  };
+  const first = await sh(check);
+  expect(first).toMatchObject({ entitled: false, order_status_url: expect.stringContaining(stage.farebox.url) });
+  const order = orderAt(first.order_status_url);
+  const waiting = sh(wait.replace('ord_…', order.id));
+  await (await stage.richWallet()).buy(order);
+  expect(await waiting).toMatchObject({ order_status: 'paid' });
+  expect(await sh(check)).toMatchObject({ entitled: true, order_id: order.id });
 });
 
 // REQ O5

@@ -15,6 +15,7 @@ import { eventually } from '../harness/client.ts';
 const run = promisify(execFile);
 let home: string;
 let port: number;
+let shopUrl: string;
 let started: Started;
 
 interface Started {
@@ -23,7 +24,10 @@ interface Started {
   ended: Promise<number | null>;
 }
 
-const environment = () => ({ ...process.env, FAREBOX_HOME: home, PORT: String(port), NO_COLOR: '1' });
+const environment = () => ({
+  ...process.env,
+  ...{ FAREBOX_HOME: home, PORT: String(port), SHOP_URL: shopUrl, NO_COLOR: '1' },
+});
 
 function start(more: Record<string, string> = {}): Started {
   const child = spawn(process.execPath, ['sandbox/start.ts'], { env: { ...environment(), ...more } });
@@ -52,6 +56,7 @@ async function stop({ child, ended }: Started): Promise<number | null> {
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'farebox-start-'));
   port = await freePort();
+  shopUrl = `http://localhost:${await freePort()}`;
   started = start();
   await isUp(started);
 }, 90_000);
@@ -102,6 +107,28 @@ test.skipIf(!findAnvil())('the tour of payments on chain walks from a new wallet
   const { stdout } = await run(process.execPath, ['sandbox/tour.ts', 'crypto'], { env: environment() });
   expect(stdout.match(/^✓ /gm)).toHaveLength(7);
   expect(stdout).toContain('balance     1000 credits');
+});
+
+test('the storefront opens with what is in the folder, and leads who has not paid to Farebox', async () => {
+  const child = spawn(process.execPath, ['examples/storefront/main.ts'], { env: environment() });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      said += chunk.toString('utf8');
+    });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  await eventually(
+    async () => said,
+    (told) => told.includes('The shop is open at'),
+  );
+  expect(started.output()).toContain(shopUrl);
+  const reply = await fetch(`${shopUrl}/articles/paying-once`, { redirect: 'manual' });
+  expect([reply.status, reply.headers.get('location')]).toEqual([
+    302,
+    expect.stringContaining(`http://127.0.0.1:${port}/orders/ord_`),
+  ]);
+  child.kill('SIGTERM');
+  expect(await gone).toBe(0);
 });
 
 test('a tour that there is not is told with those that there are', async () => {
