@@ -82,6 +82,8 @@ describe('pay', () => {
     await stage.root`update payments.orders set refunded_credits = 40 where order_id = ${first.id}`;
     const stale = await own.run(['pay', stage.payUri(first), ...account.args]);
     expect([stale.code, stale.json.why]).toEqual([1, expect.stringContaining('went back')]);
+    const byMail = await own.run(['pay', stage.payUri({ ...first, sessionId: undefined }), ...account.args]);
+    expect([byMail.code, byMail.json.why], 'without a browser').toEqual([1, expect.stringContaining('went back')]);
     const { json } = await own.run(['pay', stage.payUri(second), ...account.args]);
     expect(json).toMatchObject({ result: 'paid', order_id: second.id });
     expect(await account.available()).toBe(20);
@@ -276,6 +278,10 @@ describe('prove', () => {
     const { own, order } = await bought();
     const never = await own.run(['prove', stage.payUri(await stage.newOrder()), '--yes']);
     expect([never.code, never.err]).toEqual([1, expect.stringContaining('has not paid')]);
+    const unpaid = await stage.newOrder();
+    await own.run(['pay', stage.payUri(unpaid), '--yes']);
+    const claimed = await own.run(['prove', stage.payUri(unpaid)]);
+    expect([claimed.code, claimed.err], 'taken, and not paid').toEqual([1, expect.stringContaining('has not paid')]);
     const nowhere = await own.run(['prove', stage.payUri({ ...order, sessionId: undefined }), '--yes']);
     expect([nowhere.code, nowhere.err]).toEqual([2, expect.stringContaining('No browser is named')]);
     await stage.root`update payments.orders set refunded_credits = 1 where order_id = ${order.id}`;

@@ -94,6 +94,21 @@ describe('nothing is paid when', () => {
 });
 
 /** Where a wallet can be cut off: before or after Farebox has done what it was asked for. */
+test('a claim whose answer was lost is kept, whatever a later run is told', async () => {
+  const [own, account, order] = [stage.wallet(), await stage.rich(), await stage.newOrder()];
+  stage.relay.meet(async ({ what, reply, pass }) => {
+    if (!what.endsWith('/claim')) return false;
+    await pass();
+    return Boolean(reply.destroy());
+  });
+  const args = ['pay', stage.payUri(order), ...account.args];
+  expect((await own.run(args)).code).toBe(2);
+  stage.relay.meet();
+  const mistyped = await own.run(['pay', stage.payUri({ ...order, token: 'A'.repeat(22) }), ...account.args]);
+  expect(mistyped.code).toBe(1);
+  expect((await own.run(args)).json).toMatchObject({ done: true, result: 'paid' });
+});
+
 describe('cut off, and run again, it charges once and opens:', () => {
   const cuts = [
     ['before it has the challenge for the claim', '/challenges', false],

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
 import { count } from '../../platform/http/words.ts';
 import { checkAgreement, checkSigned } from './agreement.ts';
 import { type DeedOrder, doDeed } from './deeds.ts';
 import { notDone, refused, WalletFault } from './fault.ts';
 import { newKey } from './keys.ts';
 import { isPrivateWay, type Place } from './place.ts';
-import { keyOfPurchase, requireConsent, showPaid, toldOf } from './prove.ts';
+import { keyOfPurchase, requireConsent, showPaid, standingOf, toldOf } from './prove.ts';
 import type { Purchase, Terms } from './purse.ts';
 import { faultOf, talk } from './talk.ts';
 import { columns, shown } from './terminal.ts';
@@ -31,9 +32,11 @@ export async function pay(wallet: Wallet, place: Place, payer: Payer): Promise<T
       'Use its https address.',
     );
   const password = payer.login === undefined ? undefined : await wallet.terminal.readSecret('Password: ');
-  const begun = wallet.purse.find(place) ?? begin(wallet, place);
-  if (begun.hContract !== undefined && (await isPaid(begun))) return showOrRefuse(wallet, begun, place.sessionId);
-  const { purchase, boughtBefore } = await claim(wallet, place, begun);
+  const known = wallet.purse.find(place);
+  if (known && (await standingOf(known)) !== 'unpaid') return showOrRefuse(wallet, known, place.sessionId);
+  const { purchase, boughtBefore } = known
+    ? await claim(wallet, place, known)
+    : await claimFirst(wallet, place, begin(wallet, place));
   const before = boughtBefore && (await showAgain(wallet, boughtBefore, place.sessionId));
   if (before) return before;
   const own = await showOlder(wallet, purchase, place.sessionId);
@@ -45,7 +48,8 @@ export async function pay(wallet: Wallet, place: Place, payer: Payer): Promise<T
 
 function begin({ purse, key, keyFile }: Wallet, { base, orderId }: Place): Purchase {
   const used = key ?? newKey();
-  const mine = key && keyFile !== undefined ? { keyFile } : { secret: used.secret.toString('base64url') };
+  const mine =
+    key && keyFile !== undefined ? { keyFile: resolve(keyFile) } : { secret: used.secret.toString('base64url') };
   return purse.begin({
     base,
     orderId,
@@ -56,14 +60,8 @@ function begin({ purse, key, keyFile }: Wallet, { base, orderId }: Place): Purch
   });
 }
 
-/** Also when the run that paid did not live to hear of it. */
-async function isPaid({ base, orderId, hContract = '' }: Purchase): Promise<boolean> {
-  const { status } = await talk(base, `/orders/${orderId}?h_contract=${encodeURIComponent(hContract)}`);
-  return status === 200;
-}
-
 async function showOrRefuse(wallet: Wallet, paid: Purchase, sessionId: string | null): Promise<Told> {
-  wallet.purse.keep({ ...paid, state: 'paid' });
+  if (paid.state === 'claimed') wallet.purse.keep({ ...paid, state: 'paid' });
   const told = await showAgain(wallet, paid, sessionId);
   if (told) return told;
   throw refused(
@@ -88,15 +86,20 @@ async function claim(wallet: Wallet, place: Place, purchase: Purchase) {
     orderOf(wallet, purchase),
     { action: 'claim', nonce },
     { wish, to: 'claim', what: 'The order was not taken.' },
-  ).catch((fault: unknown) => {
-    // Said no: the key is worth nothing. Anything else may have been a claim whose answer was lost.
-    if (purchase.state === 'begun' && fault instanceof WalletFault && fault.exitCode === 1) wallet.purse.drop(purchase);
-    throw fault;
-  });
+  );
   const agreed = await checkAgreement(told, purchase);
   const claimed: Purchase = { ...purchase, ...agreed, state: purchase.state === 'begun' ? 'claimed' : purchase.state };
   wallet.purse.keep(claimed);
   return { purchase: claimed, boughtBefore: boughtBefore(wallet, claimed, told) };
+}
+
+/** A new key that gets a no is worth nothing. Of one that was there before an answer may have been lost: that one stays. */
+function claimFirst(wallet: Wallet, place: Place, purchase: Purchase) {
+  return claim(wallet, place, purchase).catch((fault: unknown) => {
+    const isClaimed = wallet.purse.find(place)?.hContract !== undefined;
+    if (!isClaimed && fault instanceof WalletFault && fault.exitCode === 1) wallet.purse.drop(purchase);
+    throw fault;
+  });
 }
 
 /** What the service remembers of this key, when the wallet does not. */
@@ -129,6 +132,10 @@ async function showOlder(
 
 /** What is paid is not paid again. Undefined when the money went back. */
 async function showAgain(wallet: Wallet, paid: Purchase, sessionId: string | null): Promise<Told | undefined> {
+  if ((await standingOf(paid)) === 'given_back') {
+    wallet.purse.keep({ ...paid, state: 'given_back' });
+    return undefined;
+  }
   if (sessionId !== null) {
     await requireConsent(wallet, paid, sessionId);
     if (!(await showPaid(wallet, paid, sessionId))) return undefined;

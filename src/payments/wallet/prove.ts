@@ -17,7 +17,7 @@ export async function prove(wallet: Wallet, place: Place): Promise<Told> {
       'Open the article in the browser that is to read it, and take the address that it shows.',
     );
   const purchase = wallet.purse.find(place) ?? (await findOpening(wallet.purse, place));
-  if (!purchase?.hContract)
+  if (!purchase || (await standingOf(purchase)) === 'unpaid')
     throw refused(
       'There is nothing to show.',
       'This wallet has not paid for what the address opens.',
@@ -31,6 +31,14 @@ export async function prove(wallet: Wallet, place: Place): Promise<Told> {
       'Open the article again at the shop: it makes a new order.',
     );
   return toldOf(purchase, sessionId, 'proved');
+}
+
+/** As the service says, for the run that paid may not have lived to hear of it. */
+export async function standingOf({ base, orderId, hContract }: Purchase): Promise<'unpaid' | 'paid' | 'given_back'> {
+  if (hContract === undefined) return 'unpaid';
+  const { status, body } = await talk(base, `/orders/${orderId}?h_contract=${encodeURIComponent(hContract)}`);
+  if (status !== 200) return 'unpaid';
+  return body['refunded'] === true ? 'given_back' : 'paid';
 }
 
 /** The address of a new order may open what an older one has paid. */
