@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
-import Fastify from 'fastify';
+import Fastify, { type FastifyInstance } from 'fastify';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { articles } from '../../examples/storefront/articles.ts';
 import { openPaywall } from '../../examples/storefront/paywall.ts';
@@ -174,22 +177,40 @@ describe('a visit', () => {
     expect((await browser.open(CHEAP, { method: 'HEAD' })).status).toBe(302);
   });
 
-  test('SF9: after a form it is 303, so that the browser comes by GET', async () => {
-    const server = await stage.server();
-    onTestFinished(server.close);
+  /** Another shop with the same paywall, on routes that the example does not have. */
+  async function otherShop(): Promise<{ app: FastifyInstance; port: number }> {
     const app = Fastify();
     onTestFinished(() => app.close());
     const paywall = openPaywall({
-      farebox: { url: server.relay.url, publicUrl: stage.farebox.url, apiKey: stage.shop.token },
+      farebox: { url: stage.farebox.url, apiKey: stage.settings['FAREBOX_API_KEY'] ?? '' },
       ...{ url: stage.shopUrl, cookieKey: stage.cookieKey },
     });
-    app.post('/letters', { preHandler: paywall({ resource: 'letters', price: 3, summary: 'Letters' }) }, () => 'sent');
+    const guard = { preHandler: paywall({ resource: ({ url }) => url.slice(0, 100), price: 3, summary: 'Letters' }) };
+    app.post('/letters', guard, () => 'sent');
+    app.get('/*', guard, () => 'read');
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    return { app, port: (app.server.address() as AddressInfo).port };
+  }
+
+  test('SF9: after a form it is 303, so that the browser comes by GET', async () => {
+    const { app } = await otherShop();
     const reply = await app.inject({ method: 'POST', url: '/letters' });
     expect([reply.statusCode, reply.body]).toEqual([303, '']);
-    const odd = await app.inject({ method: 'POST', url: '/letters?x=//evil.example' });
-    const [row] =
-      await stage.root`select * from payments.orders where order_id = ${orderAt(String(odd.headers.location)).id}`;
-    expect(row?.['fulfillment_url']).toBe(`${stage.shopUrl}/letters`);
+  });
+
+  // K04
+  test('SF9: the way back is the shop, whatever the address and the host of the request look like', async () => {
+    const { port } = await otherShop();
+    const back = async (path: string) => {
+      const asked = get({ host: '127.0.0.1', port, path, headers: { host: 'evil.example' } });
+      const [{ headers }] = (await once(asked, 'response')) as [IncomingMessage];
+      const id = orderAt(headers.location ?? '').id;
+      const [row] = await stage.root`select fulfillment_url from payments.orders where order_id = ${id}`;
+      return row?.['fulfillment_url'];
+    };
+    expect(await back('/letters?next=https://evil.example/')).toBe(`${stage.shopUrl}/letters`);
+    for (const path of ['//evil.example/x', '/\\evil.example/x', '/@evil.example', '/.evil.example:1@x'])
+      expect(await back(path), path).toMatch(new RegExp(`^${stage.shopUrl}/`));
   });
 });
 
