@@ -30,4 +30,5 @@ export const paymentsEvents = {
   'payments.order_paid': 'order',
   'payments.order_session_proven': 'order',
   'payments.order_bought_before': 'order',
+  'payments.order_refunded': 'order',
 } as const satisfies EventTypes;

@@ -4,6 +4,7 @@ import { type Check, changeable, type Walk } from '../platform/audit/check.ts';
 
 const refunds: Walk = { name: 'refunds', table: 'refunds.refunds', as: 'f', key: [['id', 'uuid']] };
 const clawbacks: Walk = { name: 'claw-backs', table: 'refunds.clawbacks', as: 'b', key: [['id', 'uuid']] };
+const orders: Walk = { name: 'orders', table: 'payments.orders', as: 'o', key: [['id', 'uuid']] };
 const purchases: Walk = {
   name: 'purchases',
   table: 'payments.purchases',
@@ -30,6 +31,8 @@ const clawed = (column: 'credits' | 'amount') => `coalesce((
 const spokenFor = (column: 'credits' | 'amount', states: string) => `${ofPurchase(column, states)} + ${clawed(column)}`;
 const ofRequest = (column: 'credits' | 'amount', part: 'whole' | 'excess') => `coalesce((
   select sum(f.${column}) from refunds.refunds f where f.subject_id = r.id and f.part = '${part}' and f.state in ${LIVING}), 0)`;
+const ofOrder = (states: string) => `coalesce((
+  select sum(f.credits) from refunds.refunds f where f.subject_id = o.id and f.state in ${states}), 0)`;
 const moved = (kind: 'hold' | 'capture' | 'release') => `(
   select t.amount from credits.transfers t
   where t.account_id = f.account_id and t.ref_type = 'refund' and t.ref_id = f.id and t.kind = '${kind}')`;
@@ -69,6 +72,13 @@ const ofSubjects: Check[] = [
     broken: `p.refunded_amount <> ${spokenFor('amount', "('completed')")} or p.refunded_credits <> ${spokenFor('credits', "('completed')")}
       or (p.state = 'refunded') <> (p.refunded_amount = p.price or p.refunded_amount > 0 and p.refunded_credits = p.credits)
       or (p.state = 'partially_refunded') <> (p.refunded_amount > 0 and p.refunded_amount < p.price and p.refunded_credits < p.credits)`,
+    money: true,
+  },
+  {
+    id: 'R14',
+    rule: 'An order says as much to be given back as its refunds do, under way and done',
+    over: orders,
+    broken: `o.refund_credits <> ${ofOrder(LIVING)} or o.refunded_credits <> ${ofOrder("('completed')")}`,
     money: true,
   },
 ];

@@ -23,7 +23,12 @@ export const trailOf = (db: Db, refundId: string) =>
   db.select().from(history).where(eq(history.refundId, refundId)).orderBy(asc(history.seq));
 
 /** Kinds of subjects by the names that ids go by. */
-export const subjectKinds = { purchase: 'purchase', payment_request: 'paymentRequest', run: 'run' } as const;
+export const subjectKinds = {
+  purchase: 'purchase',
+  payment_request: 'paymentRequest',
+  run: 'run',
+  order: 'order',
+} as const;
 
 /** Tells the account of a refund's new state. The caller has just changed the row. */
 export const tellRefund = (tx: Tx, refund: Refund): Promise<void> =>

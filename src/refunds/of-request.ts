@@ -1,9 +1,8 @@
-import { availableOf, post } from '../credits/index.ts';
+import { availableOf } from '../credits/index.ts';
 import { claimOfRequest, lockRefundable, noteRefunded, type RefundableRequest } from '../payments/index.ts';
-import { audit } from '../platform/audit-log.ts';
 import type { Tx } from '../platform/database/clients.ts';
 import { Problem } from '../platform/http/problem.ts';
-import type { Refund } from './history.ts';
+import { giveCredits } from './give.ts';
 import { least } from './least.ts';
 import { nothingLeft, tooLarge, wrongTarget } from './refusals.ts';
 import type { Order, Part, Quote, Subject } from './subjects.ts';
@@ -79,15 +78,7 @@ export const requestSubject: Subject = {
   },
   settle: async (tx, refund) => {
     const { part, amount, credits, rail } = refund;
-    if (rail === 'credits') await giveCredits(tx, refund);
+    if (rail === 'credits') await giveCredits(tx, refund, 'refund of an excess');
     await noteRefunded(tx, refund.subjectId, { refund_id: refund.id, part, amount, credits: Number(credits), rail });
   },
 };
-
-/** Credits for what arrived in excess: a grant, which the audit log explains as it does every grant. */
-async function giveCredits(tx: Tx, { id, accountId, credits }: Refund): Promise<void> {
-  const { result } = await post(tx, 'grant', accountId, credits, { type: 'refund', id });
-  if (result !== 'posted') throw new Error(`the grant for a refund was ${result}`);
-  const detail = { id, credits: Number(credits), reason: 'refund of an excess' };
-  await audit(tx, { actor: 'saga', action: 'credits.grant', subjectId: accountId, detail });
-}

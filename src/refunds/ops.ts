@@ -84,7 +84,8 @@ const ways: Record<Refund['rail'], string> = {
   evm: 'on chain',
 };
 
-const titleOf = ({ subjectType, rail }: Refund) => `Refund of a ${subjectType.replace('_', ' ')}, ${ways[rail]}`;
+const titleOf = ({ subjectType, rail }: Refund) =>
+  `Refund of ${subjectType === 'order' ? 'an' : 'a'} ${subjectType.replace('_', ' ')}, ${ways[rail]}`;
 
 /** `฿500.00`, `12.5 USDC`, `120 credits` */
 function amountOf({ evm }: RefundsDeps, { amount, unit }: Refund): string {

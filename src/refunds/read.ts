@@ -11,7 +11,7 @@ export const RefundOut = z
     ...headOut('refund'),
     status: z.enum(['requested', 'awaiting_approval', 'reserved', 'sending', 'completed', 'rejected', 'failed']),
     subject: z.object({
-      type: z.enum(['purchase', 'payment_request', 'run']),
+      type: z.enum(['purchase', 'payment_request', 'run', 'order']),
       id: z.string(),
       part: z.enum(['whole', 'excess']),
     }),

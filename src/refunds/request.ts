@@ -34,7 +34,7 @@ export async function requestRefund(
     const before = await takeKey(tx, vault, keyed);
     if (before?.resourceId) return { refundId: before.resourceId, replayed: true };
     requireOn(limits);
-    const { id } = await record(tx, limits, order, challenge);
+    const { id } = await recordRefund(tx, limits, order, challenge);
     await rememberKey(tx, vault, keyed, { resourceId: id });
     await failpoint('refunds.request.before_commit');
     return { refundId: id, replayed: false };
@@ -43,13 +43,14 @@ export async function requestRefund(
   return asked;
 }
 
-async function record(
+/** Records what is wanted back; `askedBy` when it is not the account that gets it. */
+export async function recordRefund(
   tx: Tx,
   limits: Limits,
-  order: Order & { reason: string },
+  order: Order & { reason: string; askedBy?: string },
   challenge: Challenge | null,
 ): Promise<Refund> {
-  const { accountId, subject, reason } = order;
+  const { accountId, subject, reason, askedBy = accountId } = order;
   const [subjectType, subjectId] = [subject.type, subject.id];
   if (challenge) await consumeChallenge(tx, challenge);
   const { needsApproval: needed, ...quote } = await subjectOf({ subjectType }).quote(tx, order);
@@ -68,7 +69,7 @@ async function record(
   if (!refund) throw new Error('no refund was recorded');
   const { rail, part, credits, amount, unit } = refund;
   const detail = { rail, part, credits: Number(credits), amount, unit, needs_approval: isForPerson };
-  await note(tx, refund.id, { actor: `account:${accountId}`, what: 'requested', detail });
+  await note(tx, refund.id, { actor: `account:${askedBy}`, what: 'requested', detail });
   await tellRefund(tx, refund);
   return refund;
 }

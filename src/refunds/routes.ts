@@ -21,6 +21,7 @@ import { toWire } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
 import { type DriveDeps, driveOn } from './drive.ts';
 import { lockPaidRequest } from './of-request.ts';
+import { orderRefundRoutes } from './order-routes.ts';
 import { findRefund, listRefunds, RefundOut, renderRefund } from './read.ts';
 import { refundOfKey, requestRefund } from './request.ts';
 import type { Order } from './subjects.ts';
@@ -69,6 +70,7 @@ const RefundIn = z.strictObject({
 export function refundsRoutes(app: App, deps: RefundsDeps): void {
   askRoutes(app, deps);
   readRoutes(app, deps);
+  orderRefundRoutes(app, deps);
 }
 
 function askRoutes(app: App, deps: RefundsDeps): void {

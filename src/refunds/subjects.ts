@@ -1,5 +1,6 @@
 import type { Tx } from '../platform/database/clients.ts';
 import type { Refund } from './history.ts';
+import { orderSubject } from './of-order.ts';
 import { purchaseSubject } from './of-purchase.ts';
 import { requestSubject } from './of-request.ts';
 import { runSubject } from './of-run.ts';
@@ -53,6 +54,7 @@ const subjects: Record<SubjectType, Subject> = {
   purchase: purchaseSubject,
   payment_request: requestSubject,
   run: runSubject,
+  order: orderSubject,
 };
 
 export const subjectOf = ({ subjectType }: Pick<Refund, 'subjectType'>): Subject => subjects[subjectType];

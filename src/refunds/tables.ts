@@ -16,7 +16,7 @@ import { amount, createdAt, moment } from '../platform/database/columns.ts';
 /** Schema `refunds`. */
 export const refundsSchema = pgSchema('refunds');
 
-export type SubjectType = 'purchase' | 'payment_request' | 'run';
+export type SubjectType = 'purchase' | 'payment_request' | 'run' | 'order';
 
 /**
  * `reserved`: the credits are set aside. `sending`: money may be on its way, and what became of it is found out.

@@ -23,6 +23,11 @@ export const orderCorruptions: Corruption[] = [
     ['P29'],
   ],
   [
+    'an order that was given back by hand',
+    `update payments.orders set refund_credits = 1, refunded_credits = 1 where id = ${paid}`,
+    ['R14'],
+  ],
+  [
     'a session that was let in by hand',
     `insert into payments.order_sessions (order_id, session_id) values (${paid}, 'somebody-else')`,
     ['P30'],

@@ -32,8 +32,8 @@ const isContent = (text: string) => PAID_FOR.some((paragraph) => text.includes(p
 const JSON_ONLY = { accept: 'application/json' };
 
 const ordersMade = async () => Number((await stage.root`select count(*) from payments.orders`)[0]?.['count']);
-const refund = async (orderId: string, credits = 1) =>
-  stage.root`update payments.orders set refunded_credits = ${credits} where order_id = ${orderId}`;
+const refund = (orderId: string) =>
+  stage.shop.ok('POST', `/private/orders/${orderId}/refund`, { body: { refund: 'CREDITS:1', reason: 'not needed' } });
 const availableOf = async (customer: Client) => (await customer.ok('GET', '/v1/credits/balance')).available;
 
 /** A browser that has bought an article with a wallet, and the wallet. */
@@ -148,7 +148,6 @@ describe('a visit', () => {
     expect(again.id).not.toBe(order.id);
     await wallet.buy(again);
     expect(isContent((await browser.open(CHEAP)).text)).toBe(true);
-    await refund(order.id, 0); // whoever refunds also moves the credits, which is not told of here
   });
 
   test('SF8: paid content is served, for this browser alone, and kept by nobody on the way', async () => {
@@ -398,8 +397,6 @@ describe('entitlements that are kept', () => {
     expect(server.relay.calls).toHaveLength(1);
     now += 1;
     expect(await look()).toBe(false);
-    await refund(order.id, 0);
-    expect(await look(), 'a no is never kept').toBe(true);
   });
 
   test('end at once when another browser of the order takes its place', async () => {

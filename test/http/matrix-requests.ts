@@ -303,6 +303,15 @@ export const requests: Record<string, Ask> = {
       ...{ session_id: session, resource: `r-${randomUUID()}` },
       order: { amount: 'CREDITS:1', summary: 'S' },
     }),
+  'POST /private/orders/:id/refund': async (world) => {
+    const { made, wallet, hash } = await claimedOrder(world);
+    await wallet.pay(made, hash, null);
+    return at(`/private/orders/${made.id}/refund`, { refund: 'CREDITS:1', reason });
+  },
+  'POST /orders/:id/refund': async (world) => {
+    const { made, hash } = await claimedOrder(world);
+    return at(`/orders/${made.id}/refund`, { h_contract: hash });
+  },
   'GET /orders/:id': async (world) => {
     const { made } = await claimedOrder(world);
     return at(`/orders/${made.id}?token=${made.token}`);

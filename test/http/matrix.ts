@@ -104,11 +104,13 @@ export const publicRoutes: Row[] = [
   ['POST',   '/private/orders',                             'orders:write',    401, 401, 403, 403, 200, 403],
   ['GET',    '/private/orders/:id',                         'read',            401, 401, 403, 403, 200, 403],
   ['POST',   '/private/entitlements/check',                 'orders:write',    401, 401, 403, 403, 200, 403],
+  ['POST',   '/private/orders/:id/refund',                  'orders:write',    401, 401, 403, 403, 200, 403],
   ['GET',    '/orders/:id',                                 'anyone',          402, 402, 402, 402, 402, 402],
   ['POST',   '/orders/:id/challenges',                      'anyone',          201, 201, 201, 201, 201, 201],
   ['POST',   '/orders/:id/claim',                           'anyone',          200, 200, 200, 200, 200, 200],
   ['POST',   '/orders/:id/unclaim',                         'anyone',          204, 204, 204, 204, 204, 204],
   ['POST',   '/orders/:id/pay',                             'anyone',          200, 401, 403, 402, 402, 200], // who is logged in pays
+  ['POST',   '/orders/:id/refund',                          'anyone',          204, 204, 204, 204, 204, 204], // nothing went back
   ['POST',   '/orders/:id/paid',                            'anyone',          200, 200, 200, 200, 200, 200],
   // Signed: no credential of ours opens these. The owner is whoever has the signature or the callback token.
   ['POST',   '/v1/webhooks/omise',                          'signed',          401, 401, 401, 401, 401, 200],

@@ -316,16 +316,6 @@ describe('a session', () => {
     const { body } = await wallet.claim(order);
     expect((await wallet.prove(order, body.h_contract, newSession())).body.code).toBe('order_not_paid');
   });
-
-  test('of an order whose money went back opens nothing, and says so', async () => {
-    const session = newSession();
-    const [order, wallet] = [await stage.order(), await stage.richWallet()];
-    const hash = await wallet.buy(order, null);
-    await stage.root`update payments.orders set refunded_credits = 1 where order_id = ${order.id}`;
-    expect((await wallet.prove(order, hash, session)).body).toMatchObject({ refunded: true });
-    expect(await standing(stage, order, session)).toMatchObject({ order_status: 'paid', refunded: true });
-    await stage.root`update payments.orders set refunded_credits = 0 where order_id = ${order.id}`;
-  });
 });
 
 describe('the check of a shop', () => {
@@ -381,16 +371,6 @@ describe('the check of a shop', () => {
     const before = await check(session, resource);
     await expire(before.order_id);
     expect((await check(session, resource)).order_id).not.toBe(before.order_id);
-  });
-
-  test('says that the money went back', async () => {
-    const [session, resource] = [newSession(), randomUUID()];
-    const { order_id, order_status_url } = await check(session, resource);
-    const token = new URL(order_status_url).searchParams.get('token') ?? undefined;
-    await (await stage.richWallet()).buy({ id: order_id, token, sessionId: session }, session);
-    await stage.root`update payments.orders set refunded_credits = 1 where order_id = ${order_id}`;
-    expect(await check(session, resource, { order_id })).toMatchObject({ entitled: false, refunded: true });
-    await stage.root`update payments.orders set refunded_credits = 0 where order_id = ${order_id}`;
   });
 });
 

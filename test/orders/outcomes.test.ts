@@ -83,8 +83,10 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
     const isClaimed = ['claimed', 'expired claimed'].includes(state);
     const isPaid = ['paid', 'refunded', 'paid, no reorder'].includes(state);
     const hash = isClaimed ? (await wallet.claim(order)).body.h_contract : isPaid ? await wallet.buy(order, MINE) : '';
-    if (state === 'refunded')
-      await stage.root`update payments.orders set refunded_credits = 1 where order_id = ${order.id}`;
+    if (state === 'refunded') {
+      const body = { refund: 'CREDITS:1', reason: 'a misprint' };
+      await stage.shop.ok('POST', `/private/orders/${order.id}/refund`, { body });
+    }
     if (state.startsWith('expired')) {
       await stage.root.begin(async (sql) => {
         await sql`alter table payments.orders disable trigger orders_frozen`;

@@ -47,6 +47,13 @@ export async function isProven(on: Db | Tx, { id }: Order, sessionId: string): P
   return (await on.$count(orderSessions, own)) > 0;
 }
 
+/** Whether it has ever been open to this session. */
+export async function wasProven(on: Db | Tx, { id }: Order, sessionId: string): Promise<boolean> {
+  return (
+    (await on.$count(orderSessions, and(eq(orderSessions.orderId, id), eq(orderSessions.sessionId, sessionId)))) > 0
+  );
+}
+
 const isNotRevoked = sql`case ${orders.refundPolicy} when 'revoke_on_any' then ${orders.refundedCredits} = 0
   else ${orders.refundedCredits} < ${orders.price} end`;
 
@@ -114,7 +121,7 @@ export const shownOf = (
   };
 };
 
-export type Happening = 'created' | 'claimed' | 'unclaimed' | 'paid' | 'session_proven' | 'bought_before';
+export type Happening = 'created' | 'claimed' | 'unclaimed' | 'paid' | 'session_proven' | 'bought_before' | 'refunded';
 
 /** Tells the shop, and whoever waits at the order's page. */
 export const tellOrder = (tx: Tx, order: Order, what: Happening): Promise<void> =>

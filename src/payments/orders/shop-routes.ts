@@ -13,7 +13,16 @@ import { readAmount } from '../rails/evm/terms.ts';
 import { payUriOf, statusUrl } from './addresses.ts';
 import { seconds } from './claim.ts';
 import { createOrder, openOrderFor, type Proposal } from './create.ts';
-import { boughtBefore, claimTokenOf, findOpenTo, findOwnOrder, isProven, isRevoked, type SeenOrder } from './read.ts';
+import {
+  boughtBefore,
+  claimTokenOf,
+  findOpenTo,
+  findOwnOrder,
+  isProven,
+  isRevoked,
+  type SeenOrder,
+  wasProven,
+} from './read.ts';
 import { untilChanged } from './wait.ts';
 
 export interface OrderDeps {
@@ -209,7 +218,8 @@ export function shopRoutes(app: App, deps: OrderDeps): void {
       const contract_terms = JSON.parse(order.contract ?? '{}') as Record<string, unknown>;
       if (!isOpen && !isRevoked(order)) return { order_status: 'claimed' as const, contract_terms, order_status_url };
       return {
-        ...{ order_status: 'paid' as const, refunded: isRevoked(order), refund_pending: false },
+        ...{ order_status: 'paid' as const, refunded: isRevoked(order) },
+        refund_pending: order.refundCredits > order.refundedCredits,
         ...{ refund_amount: `CREDITS:${order.refundedCredits}`, refund_details: [], wired: false },
         ...{ deposit_total: `CREDITS:${order.price}`, contract_terms, order_status_url },
       };
@@ -254,7 +264,7 @@ export function shopRoutes(app: App, deps: OrderDeps): void {
       const hinted = hint === undefined ? undefined : await findOwnOrder(db, merchantId, hint);
       // An order pays for its own resource only, whatever address it stands in.
       if (hinted?.resource === resource && hinted.state === 'paid') {
-        if (isRevoked(hinted) && (await wasProven(hinted, session))) return render(hinted, false);
+        if (isRevoked(hinted) && (await wasProven(db, hinted, session))) return render(hinted, false);
       }
       const proposal = proposalOf(
         deps,
@@ -269,8 +279,6 @@ export function shopRoutes(app: App, deps: OrderDeps): void {
       );
     },
   );
-
-  const wasProven = (order: SeenOrder, session: string) => isProven(db, order, session);
 }
 
 function requireShop(request: Parameters<typeof callerOf>[0]): string {

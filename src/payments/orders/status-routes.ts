@@ -138,7 +138,7 @@ export function statusRoutes(app: App, deps: OrderDeps): void {
         return reply.code(202).send({ public_reorder_url: order.publicReorderUrl ?? '' });
       case 200:
         return reply.code(200).send({
-          ...{ refunded: isRevoked(order), refund_pending: false },
+          ...{ refunded: isRevoked(order), refund_pending: order.refundCredits > order.refundedCredits },
           ...{ refund_taken: `CREDITS:${order.refundedCredits}`, refund_amount: `CREDITS:${order.refundedCredits}` },
           ...(outcome === 'paid' ? optional('fulfillment_url', order.fulfillmentUrl) : {}),
         });

@@ -57,6 +57,8 @@ export const orders = paymentsSchema.table(
     paidAt: moment('paid_at'),
     /** Whose credits have paid it. */
     payerId: uuid('payer_id'),
+    /** Spoken for by refunds, under way or done; and of these what is done. */
+    refundCredits: amount('refund_credits').notNull().default(sql`0`),
     refundedCredits: amount('refunded_credits').notNull().default(sql`0`),
     /** Raised by everything that changes who may read it. */
     version: integer('version').notNull().default(1),

@@ -77,6 +77,8 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
       request.id,
     );
 
+  refundRoute(app, findAgreed);
+
   app.post(
     '/orders/:id/challenges',
     {
@@ -227,6 +229,32 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         proveOrder(tx, { orderUuid: order.id, sessionId: session }, challenge),
       );
       return { refunded: isRevoked(proven), fulfillment_url: proven.fulfillmentUrl };
+    },
+  );
+}
+
+/** What went back of an order: the credits are pushed, so that there is nothing to be collected. */
+function refundRoute(app: App, findAgreed: (id: string, told: string) => Promise<SeenOrder>): void {
+  app.post(
+    '/orders/:id/refund',
+    {
+      config: { access: 'anyone', rate: 'read', idempotency: 'accepted' },
+      schema: {
+        tags,
+        summary: 'What was given back of an order; it lies on the account that paid',
+        params: orderParams,
+        body: z.strictObject({ h_contract: hContract }),
+        response: answers({
+          200: z.object({ refund_amount: z.string(), refund_pending: z.boolean(), refunds: z.array(JsonObject) }),
+          204: Nothing,
+        }),
+      },
+    },
+    async (request, reply) => {
+      const { refundCredits, refundedCredits } = await findAgreed(request.params.id, request.body.h_contract);
+      if (refundCredits === 0n) return reply.code(204).send(null);
+      const told = { refund_amount: `CREDITS:${refundedCredits}`, refund_pending: refundCredits > refundedCredits };
+      return reply.code(200).send({ ...told, refunds: [] });
     },
   );
 }
