@@ -59,7 +59,7 @@ test('what is broken is named with its keys, counted, and ends with 1', async ()
     expect(code).toBe(1);
     const n = await ledgerAccounts();
     const line = `✗ L03 {2}The balances of an account are those after its last transfer +${n} broken`;
-    expect(out).toMatch(new RegExp(`\n {2}${line}\n( {9}[0-9a-f-]{36}\n){${n}}`));
+    expect(out).toMatch(new RegExp(`\n {2}${line}\n( {9}[0-9a-f-]{36}\n){${Math.min(n, 5)}}`));
     expect(out).toContain(`\n1 of ${LIVE_CHECKS} invariants is broken: L03. `);
   });
 });
