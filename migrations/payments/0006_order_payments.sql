@@ -8,8 +8,8 @@ alter table payments.purchases
   add constraint purchases_order_session check (order_session is null or order_id is not null and length(order_session) <= 64);
 create unique index purchases_order on payments.purchases (order_id) where state = 'pending' and order_id is not null;
 
--- The prices of other rails are part of what was offered.
-create or replace function payments.keep_orders() returns trigger language plpgsql
+-- What was offered stays as it was offered, and what was paid as it was agreed to.
+create function payments.keep_orders() returns trigger language plpgsql
   set search_path = pg_catalog, pg_temp as $$
 begin
   if (new.id, new.order_id, new.merchant_id, new.resource, new.summary, new.price, new.prices, new.max_sessions,
@@ -29,3 +29,5 @@ begin
   return new;
 end
 $$;
+create trigger orders_frozen before update on payments.orders
+  for each row execute function payments.keep_orders();

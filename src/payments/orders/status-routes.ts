@@ -9,6 +9,7 @@ import { orderPage, orderScript } from '../pages/order.ts';
 import { qrOf } from '../pages/qr-of.ts';
 import { payUriOf, statusUrl } from './addresses.ts';
 import { type Outcome, outcomeOf, statusOf } from './outcome.ts';
+import { orderParams } from './proposal.ts';
 import {
   boughtBefore,
   claimTokenOf,
@@ -20,7 +21,6 @@ import {
   shownOf,
 } from './read.ts';
 import type { OrderDeps } from './shop-routes.ts';
-import { orderParams } from './shop-routes.ts';
 import { untilChanged } from './wait.ts';
 
 const MAX_WAIT_MS = 60_000;

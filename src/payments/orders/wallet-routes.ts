@@ -18,9 +18,10 @@ import type { StartDeps } from '../purchases/start.ts';
 import { chainTerms } from '../requests/create.ts';
 import { askWallet, claimOrder, type Deed, signContract, signPaid, unclaimOrder } from './claim.ts';
 import { payByPurchase, payWithCredits } from './pay.ts';
+import { orderParams, sessionId } from './proposal.ts';
 import { findOrder, isRevoked, isSameText, paidByWallet, type SeenOrder, shownOf } from './read.ts';
 import { proveOrder } from './sessions.ts';
-import { type OrderDeps, orderParams, sessionId } from './shop-routes.ts';
+import type { OrderDeps } from './shop-routes.ts';
 
 export type WalletDeps = OrderDeps &
   VerifierDeps &
