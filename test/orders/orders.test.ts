@@ -7,6 +7,7 @@ import { hashContract } from '../../src/payments/orders/contract.ts';
 import { clientOf, type Json, newCustomer, newMerchant } from '../harness/client.ts';
 import { keyHolder } from '../harness/dids.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
+import { expire } from './rail-stage.ts';
 import { newSession, type OrderStage, openOrderStage, SHOP, seen, standing } from './stage.ts';
 
 let stage: OrderStage;
@@ -20,47 +21,6 @@ afterAll(() => stage.close());
 
 const availableOf = async (customer: ReturnType<typeof clientOf>) =>
   (await customer.ok('GET', '/v1/credits/balance')).available;
-const expire = (id: string) =>
-  stage.root.begin(async (sql) => {
-    await sql`alter table payments.orders disable trigger orders_frozen`;
-    await sql`update payments.orders set pay_deadline = now() - interval '1 second' where order_id = ${id}`;
-    await sql`alter table payments.orders enable trigger orders_frozen`;
-  });
-
-// The sequence of GNU Taler's own acceptance test, one to one (research §1).
-// REQ O6 O9
-test('the canonical sequence: one payment, proved for other sessions, and never paid again', async () => {
-  const [S1, S2, S3, S4] = [newSession(), newSession(), newSession(), newSession()];
-  const wallet = await stage.richWallet(100);
-  const terms = { fulfillment_url: `${SHOP}/articles/canonical` };
-  const A = await stage.order(terms, { session_id: S1 });
-  const unpaid = await standing(stage, A, S1);
-  expect(unpaid).toMatchObject({ order_status: 'unpaid', total_amount: 'CREDITS:40', summary: 'On paying once' });
-  expect(unpaid).not.toHaveProperty('already_paid_order_id');
-  expect((await seen(stage, A, { token: A.token, session_id: S1 })).status).toBe(402);
-  const claimed = await wallet.claim(A);
-  const hash = claimed.body.h_contract;
-  expect((await seen(stage, A, { token: A.token, session_id: S1 })).status, 'the link from before the claim').toBe(402);
-  expect((await wallet.pay(A, hash, S1)).status).toBe(200);
-  expect((await seen(stage, A, { h_contract: hash, session_id: S1 })).status).toBe(200);
-  expect(await standing(stage, A, S1)).toMatchObject({ order_status: 'paid', refunded: false });
-  expect(await standing(stage, A, S2)).toMatchObject({ order_status: 'claimed' });
-  const B = await stage.order(terms, { session_id: S3 });
-  expect(await standing(stage, B, S3)).toMatchObject({ order_status: 'unpaid' });
-  const again = await wallet.claim(B);
-  expect(again.body).toMatchObject({ already_paid_order_id: A.id, already_paid_h_contract: hash });
-  expect((await wallet.prove(A, hash, S3)).body).toMatchObject({ refunded: false });
-  expect(await standing(stage, A, S3)).toMatchObject({ order_status: 'paid' });
-  expect(await standing(stage, A, S4)).toMatchObject({ order_status: 'claimed' });
-  const told = await seen(stage, B, { h_contract: again.body.h_contract, session_id: S3 });
-  expect([told.status, told.body.already_paid_order_id, told.body.fulfillment_url]).toEqual([
-    402,
-    A.id,
-    terms.fulfillment_url,
-  ]);
-  expect(await availableOf(wallet.customer), 'charged once').toBe(60);
-});
-
 describe('an order', () => {
   test('of the same name and proposal is the same, of another proposal or shop is refused', async () => {
     const order_id = `inv-${randomUUID()}`;
@@ -187,7 +147,7 @@ describe('a claim', () => {
 
   test('comes too late after the end', async () => {
     const order = await stage.order();
-    await expire(order.id);
+    await expire(stage, order);
     const reply = await stage.wallet().claim(order);
     expect([reply.status, reply.body.code]).toEqual([410, 'order_expired']);
   });
@@ -248,7 +208,7 @@ describe('a payment with credits', () => {
   test('comes too late after the end', async () => {
     const [order, wallet] = [await stage.order(), await stage.richWallet()];
     const { body } = await wallet.claim(order);
-    await expire(order.id);
+    await expire(stage, order);
     expect((await wallet.pay(order, body.h_contract, null)).body.code).toBe('order_expired');
     expect(await availableOf(wallet.customer)).toBe(100);
   });
@@ -369,7 +329,7 @@ describe('the check of a shop', () => {
   test('makes a new order when the one before has ended', async () => {
     const [session, resource] = [newSession(), randomUUID()];
     const before = await check(session, resource);
-    await expire(before.order_id);
+    await expire(stage, { id: before.order_id });
     expect((await check(session, resource)).order_id).not.toBe(before.order_id);
   });
 });

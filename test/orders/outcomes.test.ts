@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { expire } from './rail-stage.ts';
 import { newSession, type Order, type OrderStage, openOrderStage, SHOP } from './stage.ts';
 
 /**
@@ -87,13 +88,7 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
       const body = { refund: 'CREDITS:1', reason: 'a misprint' };
       await stage.shop.ok('POST', `/private/orders/${order.id}/refund`, { body });
     }
-    if (state.startsWith('expired')) {
-      await stage.root.begin(async (sql) => {
-        await sql`alter table payments.orders disable trigger orders_frozen`;
-        await sql`update payments.orders set pay_deadline = now() - interval '1 second' where order_id = ${order.id}`;
-        await sql`alter table payments.orders enable trigger orders_frozen`;
-      });
-    }
+    if (state.startsWith('expired')) await expire(stage, order);
     return { order, hash };
   }
 
