@@ -86,6 +86,20 @@ describe('an order', () => {
   });
 });
 
+test('A13: without a claim token the name of an order is what nobody must guess', async () => {
+  const make = (more: Json, create_token = false) =>
+    stage.shop.call('POST', '/private/orders', {
+      body: { order: { amount: 'CREDITS:7', summary: 'S', resource: 'r', ...more }, create_token },
+    });
+  const short = await make({ order_id: 'inv-2026-0017' });
+  expect([short.status, short.body.errors?.[0].pointer]).toEqual([422, '/order/order_id']);
+  expect((await make({ order_id: `inv-${randomUUID()}` })).body).not.toHaveProperty('token');
+  const [one, other] = [(await make({})).body, (await make({})).body];
+  expect(one.order_id).toMatch(/^ord_[\w-]{22}$/);
+  expect(one.order_id.slice(0, 8), 'no time is in it').not.toBe(other.order_id.slice(0, 8));
+  expect((await stage.wallet().claim({ id: one.order_id, token: undefined, sessionId: undefined })).status).toBe(200);
+});
+
 describe('a claim', () => {
   test('freezes what is agreed to; its hash and our signature can be checked without us', async () => {
     const order = await stage.order({ public_reorder_url: `${SHOP}/again`, extra: { isbn: '978' } });
@@ -193,6 +207,16 @@ describe('a payment with credits', () => {
     expect([byKey.status, byKey.body.code]).toEqual([403, 'insufficient_scope']);
     expect((await wallet.pay(order, body.h_contract, null, rich.customer)).status).toBe(200);
     expect(await availableOf(rich.customer)).toBe(10);
+  });
+
+  test('is not taken from an account that was disabled, though its DID still signs', async () => {
+    const [wallet, order] = [await stage.richWallet(100), await stage.order()];
+    const { body } = await wallet.claim(order);
+    const told = { disabled: true, reason: 'abuse' };
+    await stage.operator.ok('PATCH', `/v1/admin/accounts/${wallet.customer.accountId}`, { body: told });
+    const reply = await wallet.pay(order, body.h_contract, null);
+    expect([reply.status, reply.body.code]).toEqual([403, 'account_disabled']);
+    expect(await standing(stage, order)).toMatchObject({ order_status: 'claimed' });
   });
 
   test('of two orders with the credits of one: one is paid', async () => {

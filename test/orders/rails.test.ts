@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { describeOnChain } from '../harness/chain.ts';
-import { eventually, type Json } from '../harness/client.ts';
+import { findAnvil } from '../../sandbox/chain/anvil.ts';
+import { type Chain, describeOnChain, newWallet, payDollars } from '../harness/chain.ts';
+import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
+import { grant } from '../workflows/stage.ts';
 import { expire, openRailStage, pricesOf, type RailStage } from './rail-stage.ts';
-import { newSession, seen, standing, type Wallet } from './stage.ts';
+import { newSession, type Order, seen, standing, type Wallet } from './stage.ts';
 
 /** Orders that are paid by other rails than credits: exactly their credits are bought, and pay them in the same moment. */
 
@@ -89,38 +91,6 @@ describe('an order that is paid by Omise', () => {
     expect(bad.body.errors[0].pointer).toBe('/order/prices/0/currency');
   });
 
-  test('after its end: the credits stay with whoever paid, and can be given back', async () => {
-    const { order, wallet, hash } = await taken(stage.wallet());
-    const asked = await wallet.pay(order, hash, null, undefined, 'omise');
-    const charge = await stage.choosePromptPay(asked.body);
-    await expire(stage, order);
-    control().pay(charge);
-    await becomes(wallet, asked.body, 'completed');
-    expect(await standing(stage, order)).toMatchObject({ order_status: 'claimed' });
-    const reader = await stage.accountOf(wallet);
-    expect(await reader.ok('GET', '/v1/credits/balance')).toMatchObject({ available: 40 });
-    const subject = { type: 'purchase', id: asked.body.purchase_id };
-    const refund = await reader.call('POST', '/v1/refunds', {
-      key: randomUUID(),
-      body: { subject, reason: 'too late' },
-    });
-    expect(refund).toMatchObject({ status: 201, body: { amount: '2000' } });
-  });
-
-  test('and with credits, too: it is paid once, and the other money is not lost', async () => {
-    const rich = await stage.richWallet(100);
-    const order = await stage.order({ prices: pricesOf(stage) });
-    const hash = (await rich.claim(order)).body.h_contract;
-    const asked = await rich.pay(order, hash, null, undefined, 'omise');
-    const charge = await stage.choosePromptPay(asked.body);
-    expect((await rich.pay(order, hash, null)).status).toBe(200);
-    control().pay(charge);
-    await becomes(rich, asked.body, 'completed');
-    expect(await rich.customer.ok('GET', '/v1/credits/balance')).toMatchObject({ available: 100, held: 0 });
-    const { data } = await stage.shop.ok('GET', '/v1/events?type=payments.order_paid&limit=100');
-    expect(data.filter((event: Json) => event.data.order_id === order.id)).toHaveLength(1);
-  });
-
   test('by money that was not as agreed: it opens when an operator says so', async () => {
     const session = newSession();
     const { order, wallet, hash } = await taken(stage.wallet(), {}, { session_id: session });
@@ -137,10 +107,12 @@ describe('an order that is paid by Omise', () => {
 describeOnChain('an order that is paid on chain', () => {
   test('by the wallet of its DID: once the transfer is final it is open, and again in another browser', async () => {
     const [S1, S2] = [newSession(), newSession()];
-    const { order, wallet, hash } = await taken(await stage.payer(), {}, { session_id: S1 });
+    const pay_deadline = { t_s: Math.floor(Date.now() / 1_000) + 600 };
+    const { order, wallet, hash } = await taken(await stage.payer(), { pay_deadline }, { session_id: S1 });
     const asked = await wallet.pay(order, hash, S1, undefined, 'evm');
     expect(asked).toMatchObject({ status: 202, body: { status_url: expect.stringContaining('/pay/') } });
-    await stage.payOnChain(wallet.payer, asked.body.purchase_id);
+    const request = await stage.payOnChain(wallet.payer, asked.body.purchase_id);
+    expect(Date.parse(request.expires_at), 'no longer than the order').toBeLessThan((pay_deadline.t_s + 2) * 1_000);
     await stage.becomes(order, S1, 'paid');
     expect(await standing(stage, order, S2)).toMatchObject({ order_status: 'claimed' });
     expect((await wallet.prove(order, hash, S2)).status).toBe(200);
@@ -153,5 +125,161 @@ describeOnChain('an order that is paid on chain', () => {
     const order = { amount: 'CREDITS:1', summary: 'S', resource: 'r', prices };
     const reply = await stage.shop.call('POST', '/private/orders', { body: { order } });
     expect([reply.status, reply.body.errors?.[0].pointer]).toEqual([422, '/order/prices/0/asset']);
+  });
+});
+
+/**
+ * An order that has ended, is paid by another rail or was taken by another wallet is not paid by money that comes then. It
+ * buys credits for whoever paid, who can have it back.
+ */
+describe('money for an order that does not wait for it any more', () => {
+  interface Paying {
+    wallet: Wallet;
+    pay(): Promise<unknown>;
+    account(): Promise<Client>;
+    /** Asks for it back and lets it go, to its end. */
+    getBack(account: Client): Promise<Json>;
+  }
+  const decide = (refund: Json, what: string, body: Json) =>
+    stage.operator.ok('POST', `/v1/admin/refunds/${refund.id}/${what}`, { key: randomUUID(), body });
+  const askBack = (account: Client, body: Json) =>
+    account.ok('POST', '/v1/refunds', { key: randomUUID(), body: { reason: 'too late', ...body } });
+  const over = (account: Client, refund: Json, wanted: string) =>
+    eventually(
+      async () => {
+        await stage.root`update refunds.refunds set next_step_at = least(next_step_at, now()) where next_step_at is not null`;
+        return account.ok('GET', `/v1/refunds/${refund.id}`);
+      },
+      ({ status }) => status === wanted,
+    );
+
+  /** What is opened by each rail, and not paid yet. */
+  const rails = {
+    omise: async (order: Order, wallet: Wallet, hash: string): Promise<Paying> => {
+      const { body } = await wallet.pay(order, hash, order.sessionId ?? null, undefined, 'omise');
+      const charge = await stage.choosePromptPay(body);
+      const account = () => stage.accountOf(wallet);
+      return {
+        ...{ wallet, account },
+        pay: async () => {
+          control().pay(charge);
+          await eventually(
+            async () => (await account()).ok('GET', `/v1/purchases/${body.purchase_id}`),
+            ({ status }) => status === 'completed',
+          );
+        },
+        // PromptPay takes nothing back: an operator does, by bank.
+        getBack: async (by) => {
+          const refund = await askBack(by, { subject: { type: 'purchase', id: body.purchase_id } });
+          await over(by, refund, 'reserved');
+          await decide(refund, 'payouts', { type: 'bank_transfer', reference: `KBANK ${refund.id}` });
+          return over(by, refund, 'completed');
+        },
+      };
+    },
+    evm: async (order: Order, wallet: Wallet, hash: string): Promise<Paying> => {
+      const { payer } = wallet as Awaited<ReturnType<RailStage['payer']>>;
+      const { body } = await wallet.pay(order, hash, order.sessionId ?? null, undefined, 'evm');
+      let request: Json;
+      return {
+        ...{ wallet, account: async () => payer.client },
+        pay: async () => {
+          request = await stage.payOnChain(payer, body.purchase_id);
+          await eventually(
+            () => payer.client.ok('GET', `/v1/purchases/${body.purchase_id}`),
+            ({ status }) => status === 'completed',
+          );
+        },
+        getBack: async (by) => {
+          const about = { payment_request_id: request.id };
+          const asked = await by.ok('POST', '/v1/refunds/challenges', { body: about });
+          const proof = { challenge_id: asked.challenge_id, answer: await payer.prove(asked) };
+          const refund = await askBack(by, { subject: { type: 'payment_request', id: request.id }, proof });
+          await decide(refund, 'approve', { reason: 'fair' });
+          const cold = await newWallet(stage.chain as Chain);
+          const hash = await payDollars(
+            cold,
+            stage.chain as Chain,
+            BigInt(refund.amount),
+            payer.wallet.account.address,
+          );
+          await stage.chain?.control.mine(3);
+          await decide(refund, 'payouts', { type: 'transaction', tx_hash: hash });
+          return over(by, refund, 'completed');
+        },
+      };
+    },
+  };
+  const newWalletOf = (rail: keyof typeof rails): Promise<Wallet> =>
+    rail === 'evm' ? stage.payer() : Promise.resolve(stage.wallet());
+
+  const ends: [how: string, end: (order: Order, paying: Wallet, hash: string) => Promise<string>][] = [
+    [
+      'because its time is over',
+      async (order) => {
+        await expire(stage, order);
+        return 'claimed';
+      },
+    ],
+    [
+      'because it was paid with credits meanwhile',
+      async (order, wallet, hash) => {
+        const rich = await newCustomer(stage.farebox);
+        await grant(stage.operator, rich, 40);
+        expect((await wallet.pay(order, hash, order.sessionId ?? null, rich)).status).toBe(200);
+        return 'paid';
+      },
+    ],
+    [
+      'because another wallet has taken it since',
+      async (order, wallet, hash) => {
+        expect((await wallet.unclaim(order, hash)).status).toBe(204);
+        expect((await stage.wallet().claim(order)).status).toBe(200);
+        return 'claimed';
+      },
+    ],
+  ];
+  const all = ends.flatMap(([how, end]) => (['omise', 'evm'] as const).map((rail) => ({ how, end, rail })));
+
+  test.each(findAnvil() ? all : all.filter(({ rail }) => rail !== 'evm'))(
+    'by $rail, $how, pays nothing, and goes back',
+    async ({ rail, end }) => {
+      const session = newSession();
+      const { order, wallet, hash } = await taken(await newWalletOf(rail), {}, { session_id: session });
+      const paying = await rails[rail](order, wallet, hash);
+      const state = await end(order, wallet, hash);
+      await paying.pay();
+      expect(await standing(stage, order)).toMatchObject({ order_status: state });
+      const account = await paying.account();
+      expect(await account.ok('GET', '/v1/credits/balance')).toMatchObject({ available: 40, held: 0 });
+      expect(await paying.getBack(account)).toMatchObject({ credits: 40 });
+      expect(await account.ok('GET', '/v1/credits/balance')).toMatchObject({ available: 0, held: 0, debt: 0 });
+      const { data } = await stage.shop.ok('GET', '/v1/events?type=payments.order_paid&limit=100');
+      const times = data.filter((event: Json) => event.data.order_id === order.id).length;
+      expect(times).toBe(state === 'paid' ? 1 : 0);
+    },
+  );
+});
+
+describe('a wallet that takes an order after another one gave it up', () => {
+  test('pays by a purchase of its own, whatever the other one has begun', async () => {
+    const session = newSession();
+    const { order, wallet: first, hash } = await taken(stage.wallet(), {}, { session_id: newSession() });
+    const begun = (await first.pay(order, hash, newSession(), undefined, 'omise')).body;
+    await first.unclaim(order, hash);
+    const second = stage.wallet();
+    const agreed = (await second.claim(order)).body.h_contract;
+    const asked = await second.pay(order, agreed, session, undefined, 'omise');
+    expect(asked.status).toBe(202);
+    expect(asked.body.purchase_id).not.toBe(begun.purchase_id);
+    control().pay(await stage.choosePromptPay(asked.body));
+    await stage.becomes(order, session, 'paid');
+    control().pay(await stage.choosePromptPay(begun));
+    const loser = await stage.accountOf(first);
+    await eventually(
+      () => loser.ok('GET', '/v1/credits/balance'),
+      ({ available }) => available === 40,
+    );
+    expect((await second.prove(order, agreed, session)).status).toBe(200);
   });
 });

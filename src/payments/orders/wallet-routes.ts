@@ -199,11 +199,14 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         const purchase_id = toWire('purchase', purchase.id);
         return reply.code(202).send({ purchase_id, status_url: page, fulfillment_url: order.fulfillmentUrl });
       }
-      const accountId = account ?? (await accountIdOf(db, challenge.did));
-      if (accountId === undefined)
+      if (account === undefined && (await accountIdOf(db, challenge.did)) === undefined)
         throw new Problem('unauthenticated', 'This DID opens no account. Log in, or link it to one.');
       const paid = await db.transaction((tx) =>
-        payWithCredits(tx, { orderUuid: order.id, accountId, sessionId: session }, challenge),
+        payWithCredits(
+          tx,
+          { orderUuid: order.id, accountId: account, sessionId: session, requestId: request.id },
+          challenge,
+        ),
       );
       return { sig: await signPaid(serviceDid, paid), fulfillment_url: paid.fulfillmentUrl };
     },
