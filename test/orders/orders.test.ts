@@ -8,7 +8,7 @@ import { clientOf, type Json, newCustomer, newMerchant } from '../harness/client
 import { keyHolder } from '../harness/dids.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { expire } from './rail-stage.ts';
-import { newSession, type OrderStage, openOrderStage, SHOP, seen, standing } from './stage.ts';
+import { newSession, type OrderStage, openOrderStage, ordersOf, SHOP, seen, standing } from './stage.ts';
 
 let stage: OrderStage;
 beforeAll(async () => {
@@ -140,8 +140,8 @@ describe('a claim', () => {
     }
   });
 
-  // A15, M09
-  test('by many wallets at once: one has it', async () => {
+  // M09
+  test('A15: by many wallets at once: one has it', async () => {
     const order = await stage.order();
     const replies = await Promise.all(Array.from({ length: 12 }, () => stage.wallet().claim(order)));
     expect(replies.map(({ status }) => status).toSorted()).toEqual([200, ...Array.from({ length: 11 }, () => 409)]);
@@ -229,7 +229,7 @@ describe('a payment with credits', () => {
     expect(await availableOf(wallet.customer)).toBe(20);
   });
 
-  test('comes too late after the end', async () => {
+  test('A16: comes too late after the end', async () => {
     const [order, wallet] = [await stage.order(), await stage.richWallet()];
     const { body } = await wallet.claim(order);
     await expire(stage, order);
@@ -239,8 +239,7 @@ describe('a payment with credits', () => {
 });
 
 describe('a session', () => {
-  // A10
-  test('that is proved takes the place of the one before', async () => {
+  test('A10: that is proved takes the place of the one before', async () => {
     const [S1, S2] = [newSession(), newSession()];
     const [order, wallet] = [await stage.order({}, { session_id: S1 }), await stage.richWallet()];
     const hash = await wallet.buy(order, S1);
@@ -252,7 +251,7 @@ describe('a session', () => {
     expect(await standing(stage, order, S2)).toMatchObject({ order_status: 'claimed' });
   });
 
-  test('has as many beside it as the shop allows, the newest ones', async () => {
+  test('A10: has as many beside it as the shop allows, the newest ones', async () => {
     const all = Array.from({ length: 5 }, newSession);
     const [order, wallet] = [await stage.order({ max_sessions: 3 }), await stage.richWallet()];
     const hash = await wallet.buy(order, null);
@@ -262,12 +261,24 @@ describe('a session', () => {
     expect(states).toEqual(['claimed', 'claimed', 'paid', 'paid', 'paid']);
   });
 
-  test('is not moved about for ever: whoever lends it out is told to wait', async () => {
+  test('A10: is not moved about for ever: whoever lends it out is told to wait', async () => {
     const [order, wallet] = [await stage.order(), await stage.richWallet()];
     const hash = await wallet.buy(order, null);
     const statuses = [];
     for (let n = 0; n < 12; n += 1) statuses.push((await wallet.prove(order, hash, newSession())).status);
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => 200), 429, 429]);
+  });
+
+  test('A10: is not lent to and fro between two browsers, either', async () => {
+    const [order, wallet] = [await stage.order(), await stage.richWallet()];
+    const hash = await wallet.buy(order, null);
+    const [mine, yours] = [newSession(), newSession()];
+    const statuses = [];
+    for (let n = 0; n < 12; n += 1) statuses.push((await wallet.prove(order, hash, n % 2 ? mine : yours)).status);
+    expect(statuses, 'the last one asks for what is open already').toEqual([
+      ...Array.from({ length: 10 }, () => 200),
+      ...[429, 200],
+    ]);
   });
 
   test('is proved for the order that was paid, by the wallet that paid, and by its answer to this very challenge', async () => {
@@ -331,15 +342,14 @@ describe('the check of a shop', () => {
     expect(await check(newSession(), resource)).toMatchObject({ entitled: false });
   });
 
-  // A15
-  test('by two tabs at once is about one order', async () => {
+  test('A15: by two tabs at once is about one order', async () => {
     const [session, resource] = [newSession(), randomUUID()];
     const replies = await Promise.all(Array.from({ length: 8 }, () => check(session, resource)));
     expect(new Set(replies.map(({ order_id }) => order_id)).size).toBe(1);
   });
 
-  // A5: pay for the cheap article, and put its order on the dear one.
-  test('opens the resource that was paid for, and no other, whatever order is named', async () => {
+  // Pay for the cheap article, and put its order on the dear one.
+  test('A5: a resource swap opens nothing: an order is for what was paid, whatever order is named', async () => {
     const [session, cheap, dear] = [newSession(), randomUUID(), randomUUID()];
     const { order_id, order_status_url } = await check(session, cheap);
     const token = new URL(order_status_url).searchParams.get('token') ?? undefined;
@@ -349,17 +359,43 @@ describe('the check of a shop', () => {
     expect(swapped.order_id).not.toBe(order_id);
   });
 
-  // A3
-  test('makes a new order when the one before has ended', async () => {
+  test('A3: leads back to the order that a wallet has taken, until it has ended; another session gets its own', async () => {
     const [session, resource] = [newSession(), randomUUID()];
-    const before = await check(session, resource);
-    await expire(stage, { id: before.order_id });
-    expect((await check(session, resource)).order_id).not.toBe(before.order_id);
+    const first = await check(session, resource);
+    const token = new URL(first.order_status_url).searchParams.get('token') ?? undefined;
+    await stage.wallet().claim({ id: first.order_id, token, sessionId: session });
+    expect((await check(session, resource)).order_id, 'while its wallet asks the reader').toBe(first.order_id);
+    expect((await check(newSession(), resource)).order_id).not.toBe(first.order_id);
+    await expire(stage, { id: first.order_id });
+    expect((await check(session, resource)).order_id).not.toBe(first.order_id);
+  });
+
+  test('A11: what was bought before is of this shop, this address and this session, and was not given back', async () => {
+    const [session, address] = [newSession(), `${SHOP}/${randomUUID()}`];
+    const wallet = await stage.richWallet(1_000);
+    const buy = async (by: Pick<OrderStage, 'order'>, fulfillment_url: string, bound = session) => {
+      const order = await by.order({ fulfillment_url }, { session_id: bound });
+      await wallet.buy(order, bound);
+      return order;
+    };
+    await buy(ordersOf(await newMerchant(stage.farebox)), address);
+    await buy(stage, `${address}/other`);
+    await buy(stage, address, newSession());
+    const fresh = await stage.order({ fulfillment_url: address }, { session_id: session });
+    expect(await standing(stage, fresh, session), 'none of these').not.toHaveProperty('already_paid_order_id');
+    const bought = await buy(stage, address);
+    const again = await stage.order({ fulfillment_url: address }, { session_id: session });
+    expect(await standing(stage, again, session)).toMatchObject({
+      ...{ already_paid_order_id: bought.id, already_paid_fulfillment_url: address },
+    });
+    const body = { refund: 'CREDITS:1', reason: 'a misprint' };
+    await stage.shop.ok('POST', `/private/orders/${bought.id}/refund`, { body });
+    expect(await standing(stage, again, session)).not.toHaveProperty('already_paid_order_id');
   });
 });
 
 describe('waiting', () => {
-  test('a long poll ends as soon as the order is paid, and with 304 when nothing happens', async () => {
+  test('A14: a long poll ends as soon as the order is paid, and with 304 when nothing happens', async () => {
     const session = newSession();
     const [order, wallet] = [await stage.order({}, { session_id: session }), await stage.richWallet()];
     const { body } = await wallet.claim(order);

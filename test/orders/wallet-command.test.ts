@@ -264,8 +264,8 @@ describe('prove', () => {
     expect([await stage.isOpen(order), await account.available()]).toEqual([true, 60]);
   });
 
-  // A17: somebody shows their own code to whoever has paid.
-  test('asks whether another browser is to be unlocked, and takes nothing but yes', async () => {
+  // Somebody shows their own code to whoever has paid.
+  test('A17: asks whether another browser is to be unlocked, and takes nothing but yes', async () => {
     const { own, order } = await bought();
     const stranger = newSession();
     for (const input of ['', 'n\n', 'what\n']) {

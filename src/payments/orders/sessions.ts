@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, isNull, ne, notInArray, sql } from 'drizzle-orm';
+import { and, asc, eq, isNull, ne, notInArray, sql } from 'drizzle-orm';
 import type { Challenge } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
@@ -32,14 +32,21 @@ export async function bindSession(tx: Tx, order: Order, sessionId: string): Prom
   const ofOrder = eq(orderSessions.orderId, id);
   const own = and(ofOrder, eq(orderSessions.sessionId, sessionId), isNull(orderSessions.evictedAt));
   if ((await tx.$count(orderSessions, own)) > 0) return;
-  const lately = and(ofOrder, gt(orderSessions.provenAt, sql`now() - interval '1 hour'`));
-  if ((await tx.$count(orderSessions, lately)) >= REBINDS_PER_HOUR) throw retryLater('rate_limited', 3_600);
+  const isLately = sql`${orderSessions.provenAt} > now() - interval '1 hour'`;
+  const [lately] = await tx
+    .select({ moves: sql<number>`coalesce(sum(${orderSessions.moves}), 0)::int` })
+    .from(orderSessions)
+    .where(and(ofOrder, isLately));
+  if ((lately?.moves ?? 0) >= REBINDS_PER_HOUR) throw retryLater('rate_limited', 3_600);
   await tx
     .insert(orderSessions)
     .values({ orderId: id, sessionId })
     .onConflictDoUpdate({
       target: [orderSessions.orderId, orderSessions.sessionId],
-      set: { provenAt: sql`clock_timestamp()`, evictedAt: null },
+      set: {
+        ...{ provenAt: sql`clock_timestamp()`, evictedAt: null },
+        moves: sql`case when ${isLately} then ${orderSessions.moves} + 1 else 1 end`,
+      },
     });
   const newest = tx
     .select({ sessionId: orderSessions.sessionId })
