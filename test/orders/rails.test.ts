@@ -261,6 +261,40 @@ describe('money for an order that does not wait for it any more', () => {
   );
 });
 
+describeOnChain('a wallet that changes its mind about the rail', () => {
+  test('ends what it has begun, at the provider, too; and pays once by the other one', async () => {
+    const session = newSession();
+    const { order, wallet, hash } = await taken(await stage.payer(), {}, { session_id: session });
+    const open = async (rail: string) => (await wallet.pay(order, hash, session, undefined, rail)).body;
+    const stateOf = async ({ purchase_id }: Json) =>
+      (await wallet.payer.client.ok('GET', `/v1/purchases/${purchase_id}`)).status;
+    const scanned = await open('omise');
+    const charge = await stage.choosePromptPay(scanned);
+    const sent = await open('evm');
+    expect(await stateOf(scanned)).toBe('cancelled');
+    expect(control().charge(charge)['status'], 'nobody can pay it any more').toBe('expired');
+    const again = await open('omise');
+    expect([await stateOf(sent), again.purchase_id !== scanned.purchase_id]).toEqual(['cancelled', true]);
+    control().pay(await stage.choosePromptPay(again));
+    await stage.becomes(order, session, 'paid');
+  });
+
+  test('is told to wait where its money is on the way already', async () => {
+    const { order, wallet, hash } = await taken(await stage.payer());
+    const { body } = await wallet.pay(order, hash, null, undefined, 'evm');
+    await stage.payOnChain(wallet.payer, body.purchase_id, 1_000_000n);
+    await eventually(
+      async () => {
+        const { payment_request_id: id } = await wallet.payer.client.ok('GET', `/v1/purchases/${body.purchase_id}`);
+        return wallet.payer.client.ok('GET', `/v1/payment-requests/${id}`);
+      },
+      ({ status }) => status === 'underpaid',
+    );
+    const other = await wallet.pay(order, hash, null, undefined, 'omise');
+    expect([other.status, other.body.detail]).toEqual([409, 'The payment request is underpaid.']);
+  });
+});
+
 describe('a wallet that takes an order after another one gave it up', () => {
   test('pays by a purchase of its own, whatever the other one has begun', async () => {
     const session = newSession();

@@ -3,10 +3,13 @@ import { accountOfHolder, type Challenge } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
+import { cancelPurchase } from '../purchases/cancel.ts';
+import type { ConvergeDeps } from '../purchases/converge.ts';
 import type { Purchase } from '../purchases/history.ts';
 import { insertPurchase, type StartDeps } from '../purchases/start.ts';
 import type { EvmRail } from '../rails/evm/evm.ts';
 import type { Terms as ChainTerms } from '../rails/evm/terms.ts';
+import { cancelBuying } from '../requests/cancel.ts';
 import { createRequest } from '../requests/create.ts';
 import { purchases } from '../tables.ts';
 import { statusUrl } from './addresses.ts';
@@ -56,6 +59,36 @@ interface Opening extends Paying {
   terms: ChainTerms | Problem | undefined;
 }
 
+/** The same wallet has begun to pay by another rail; nothing has changed yet. */
+class OtherWay extends Error {
+  readonly purchase: Purchase;
+  constructor(purchase: Purchase) {
+    super('an order is being paid by another rail');
+    this.purchase = purchase;
+  }
+}
+
+/**
+ * Opens a payment, and first ends the one by another rail that the same wallet has begun: the provider is told, and where
+ * money is on its way already it stays as it is (409).
+ */
+export async function openPayment(
+  deps: ConvergeDeps & Parameters<typeof payByPurchase>[1],
+  opening: Opening,
+  challenge: Challenge,
+): Promise<Purchase> {
+  const open = () => deps.db.transaction((tx) => payByPurchase(tx, deps, opening, challenge));
+  try {
+    return await open();
+  } catch (fault) {
+    if (!(fault instanceof OtherWay)) throw fault;
+    const { purchase } = fault;
+    if (purchase.method !== 'crypto') await cancelPurchase(deps, purchase);
+    else await deps.db.transaction((tx) => cancelBuying(tx, purchase.id, purchase.accountId));
+    return open();
+  }
+}
+
 /** A payer has an hour on chain and a day at the provider, or what is left of the order's time. */
 const CHAIN_EXPIRES_IN_S = 3_600;
 const CHECKOUT_EXPIRES_IN_S = 86_400;
@@ -65,7 +98,7 @@ const LEAST_EXPIRES_IN_S = 60;
  * Opens a purchase of exactly the order's credits, by the account of the wallet's DID, which is opened when there is none.
  * What it brings pays the order in the same transaction. The same order again leads to the same purchase while it is open.
  */
-export async function payByPurchase(
+async function payByPurchase(
   tx: Tx,
   deps: Pick<StartDeps, 'maxPending' | 'livemode' | 'publicUrl'> & { evm: EvmRail },
   { orderUuid, sessionId, rail, terms, requestId }: Opening,
@@ -84,7 +117,7 @@ export async function payByPurchase(
     .from(purchases)
     .where(and(own, eq(purchases.state, 'pending')));
   if (before && (before.method === 'crypto') === (rail === 'evm')) return before;
-  if (before) throw new Problem('conflict', 'A payment by another way is under way. Pay or cancel that one first.');
+  if (before) throw new OtherWay(before);
   const expiresInS = secondsUntil(order.payDeadline, rail === 'evm' ? CHAIN_EXPIRES_IN_S : CHECKOUT_EXPIRES_IN_S);
   const purchase = await insertPurchase(tx, deps, {
     ...{ accountId: account.id, packageId: null, orderId: order.id, orderSession: sessionId },

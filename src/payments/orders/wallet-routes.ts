@@ -17,15 +17,13 @@ import { toWire } from '../../platform/ids.ts';
 import type { StartDeps } from '../purchases/start.ts';
 import { chainTerms } from '../requests/create.ts';
 import { askWallet, claimOrder, type Deed, signContract, signPaid, unclaimOrder } from './claim.ts';
-import { payByPurchase, payWithCredits } from './pay.ts';
+import { openPayment, payWithCredits } from './pay.ts';
 import { orderParams, sessionId } from './proposal.ts';
 import { findOrder, isRevoked, isSameText, paidByWallet, type SeenOrder, shownOf } from './read.ts';
 import { proveOrder } from './sessions.ts';
 import type { OrderDeps } from './shop-routes.ts';
 
-export type WalletDeps = OrderDeps &
-  VerifierDeps &
-  Pick<StartDeps, 'maxPending' | 'livemode'> & { authenticator: Authenticator };
+export type WalletDeps = OrderDeps & VerifierDeps & StartDeps & { authenticator: Authenticator };
 
 const tags = ['orders'];
 const nonce = z.string().regex(/^[A-Za-z0-9_-]{16,128}$/, 'must be 16 to 128 letters, digits, hyphens or underscores');
@@ -169,7 +167,7 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         tags,
         summary: 'Pay with credits at once, or open a payment by another rail',
         description:
-          'Credits are those of the account that the DID opens, or of the one that is logged in. By `omise` and `evm` exactly the order’s credits are bought, at `status_url`, and pay it as soon as they come.',
+          'Credits are those of the account that the DID opens, or of the one that is logged in. By `omise` and `evm` exactly the order’s credits are bought, at `status_url`, and pay it as soon as they come. Another rail ends what was begun by the one before.',
         params: orderParams,
         body: z.strictObject({ h_contract: hContract, session_id: sessionId.nullable(), rail, ...answer }),
         response: answers({
@@ -194,7 +192,7 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         const onChain = by === 'evm' ? order.prices.find((one) => one.rail === 'evm') : undefined;
         const terms = onChain && (await chainTerms(deps.evm, onChain));
         const paying = { orderUuid: order.id, sessionId: session, rail: by, terms, requestId: request.id };
-        const purchase = await db.transaction((tx) => payByPurchase(tx, deps, paying, challenge));
+        const purchase = await openPayment(deps, paying, challenge);
         const page = `${publicUrl}/${by === 'evm' ? 'pay' : 'checkout'}/${purchase.pageToken}`;
         const purchase_id = toWire('purchase', purchase.id);
         return reply.code(202).send({ purchase_id, status_url: page, fulfillment_url: order.fulfillmentUrl });
