@@ -21,10 +21,10 @@ export interface RailStage extends OrderStage {
 
 const TWO_DOLLARS = 2_000_000n; // of the test token, which has six decimals
 
-export async function openRailStage(): Promise<RailStage> {
+export async function openRailStage(env: Record<string, string> = {}): Promise<RailStage> {
   const chain = findAnvil() ? await startChain() : undefined;
   const chains = chain ? { EVM_CHAINS: JSON.stringify([{ ...chain.setting, finality: { usual: 2 } }]) } : {};
-  const stage = await openOrderStage({ env: chains });
+  const stage = await openOrderStage({ env: { ...chains, ...env } });
   const { farebox, operator, root } = stage;
   const requests = () => {
     if (!chain) throw new Error('there is no chain here');
@@ -71,7 +71,7 @@ export async function openRailStage(): Promise<RailStage> {
   };
 }
 
-const chargesOf = ({ farebox }: Pick<OrderStage, 'farebox'>, purchaseId: string): Json[] =>
+export const chargesOf = ({ farebox }: Pick<OrderStage, 'farebox'>, purchaseId: string): Json[] =>
   farebox.omise.control.charges().filter((one) => (one['metadata'] as Json).purchase_id === purchaseId);
 
 /** What forty credits cost by the rails that this stage has. */

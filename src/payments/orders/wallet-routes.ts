@@ -12,10 +12,11 @@ import {
 } from '../../identity/index.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { answers, idIn, idOut, JsonObject, Nothing } from '../../platform/http/wire.ts';
+import { answers, idIn, idOut, JsonObject, Nothing, time, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { StartDeps } from '../purchases/start.ts';
 import { chainTerms } from '../requests/create.ts';
+import { findRequestByToken } from '../requests/read.ts';
 import { askWallet, claimOrder, type Deed, signContract, signPaid, unclaimOrder } from './claim.ts';
 import { openPayment, payWithCredits } from './pay.ts';
 import { orderParams, sessionId } from './proposal.ts';
@@ -174,6 +175,11 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
           202: z.object({
             purchase_id: idOut('purchase'),
             status_url: z.string().describe('where it is paid'),
+            expires_at: timeOut,
+            payment_request: z
+              .object({ id: idOut('paymentRequest'), terms: JsonObject })
+              .nullable()
+              .describe('`evm`: what the wallet agrees to, and then pays'),
             fulfillment_url: z.string().nullable(),
           }),
           200: z.object({
@@ -193,9 +199,16 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         const terms = onChain && (await chainTerms(deps.evm, onChain));
         const paying = { orderUuid: order.id, sessionId: session, rail: by, terms, requestId: request.id };
         const purchase = await openPayment(deps, paying, challenge);
-        const page = `${publicUrl}/${by === 'evm' ? 'pay' : 'checkout'}/${purchase.pageToken}`;
-        const purchase_id = toWire('purchase', purchase.id);
-        return reply.code(202).send({ purchase_id, status_url: page, fulfillment_url: order.fulfillmentUrl });
+        const asked = by === 'evm' ? await findRequestByToken(db, purchase.pageToken) : undefined;
+        return reply.code(202).send({
+          purchase_id: toWire('purchase', purchase.id),
+          status_url: `${publicUrl}/${by === 'evm' ? 'pay' : 'checkout'}/${purchase.pageToken}`,
+          expires_at: time(purchase.expiresAt),
+          payment_request: asked
+            ? { id: toWire('paymentRequest', asked.request.id), terms: JSON.parse(asked.request.terms) }
+            : null,
+          fulfillment_url: order.fulfillmentUrl,
+        });
       }
       if (account === undefined && (await accountIdOf(db, challenge.did)) === undefined)
         throw new Problem('unauthenticated', 'This DID opens no account. Log in, or link it to one.');
