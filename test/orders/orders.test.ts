@@ -60,7 +60,7 @@ describe('an order', () => {
     ['fulfillment_url', '//evil.example/'],
     ['fulfillment_url', `${SHOP}\\@evil.example`],
     ['public_reorder_url', 'https://evil.example/x'],
-  ])('leads to no other place: %s %s', async (name, url) => {
+  ])('leads to no other place, so that nobody is redirected away: %s %s', async (name, url) => {
     const body = { order: { amount: 'CREDITS:7', summary: 'S', resource: 'r', [name]: url } };
     const reply = await stage.shop.call('POST', '/private/orders', { body });
     expect([reply.status, reply.body.errors?.[0]]).toMatchObject([
@@ -281,7 +281,7 @@ describe('a session', () => {
     ]);
   });
 
-  test('is proved for the order that was paid, by the wallet that paid, and by its answer to this very challenge', async () => {
+  test('is opened by no replayed proof, nor by another order’s: it takes the wallet that paid, and its answer to this very challenge', async () => {
     const [S1, S2] = [newSession(), newSession()];
     const [A, B] = [await stage.order(), await stage.order()];
     const [wallet, thief] = [await stage.richWallet(), stage.wallet()];
