@@ -17,7 +17,7 @@ export interface ReadingWorld {
   orders: Article[];
 }
 
-export const READERS = 3;
+const READERS = 3;
 const CREDITS = 400;
 const PRICE = 20;
 const IN_BAHT = 1_000;

@@ -22,6 +22,45 @@ describe('a pay URI', () => {
     );
   });
 
+  test('of any text is none, or says the same when it is built again', () => {
+    const near = fc
+      .array(
+        fc.constantFrom(
+          'farebox',
+          '+http',
+          '://',
+          'pay',
+          '/',
+          'h',
+          ':',
+          '80',
+          '?c=',
+          'T',
+          '#',
+          '%',
+          '@',
+          ' ',
+          '..',
+          '\\',
+        ),
+      )
+      .map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          near,
+          near.map((text) => `farebox://pay/${text}`),
+        ),
+        (text) => {
+          const read = readPayUri(text);
+          if (read) expect(readPayUri(payUri(read))).toEqual(read);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
   test.each([
     [
       'farebox://pay/shop.example.com/ord_1/s?c=T',
