@@ -4,6 +4,7 @@ export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
+export { refundUriOf } from './orders/addresses.ts';
 export { claimOfOrder, lockPaidOrder, noteOrderRefunded, orderOfShop } from './orders/refund.ts';
 export { orderRoutes } from './orders/routes.ts';
 export { payWith } from './packages.ts';
