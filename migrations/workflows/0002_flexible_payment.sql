@@ -58,6 +58,8 @@ alter table workflows.tabs add constraint tabs_service_id_services_id_fk foreign
 create unique index asks_id on workflows.asks (id);
 create unique index asks_seq on workflows.asks (account_id, run_id, seq);
 create index asks_account on workflows.asks (account_id, created_at, id);
+create index asks_owed on workflows.asks (account_id, service_id, created_at)
+  where kind = 'result' and state in ('open', 'part_paid', 'written_off');
 create index asks_due on workflows.asks (expires_at) where state in ('open', 'part_paid');
 create index settlements_of_ask on workflows.settlements (account_id, ask_id);
 

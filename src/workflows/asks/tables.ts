@@ -40,6 +40,9 @@ export const asks = workflowsSchema.table(
     uniqueIndex('asks_id').on(t.id),
     uniqueIndex('asks_seq').on(t.accountId, t.runId, t.seq),
     index('asks_account').on(t.accountId, t.createdAt, t.id),
+    index('asks_owed')
+      .on(t.accountId, t.serviceId, t.createdAt)
+      .where(sql`kind = 'result' and state in ('open', 'part_paid', 'written_off')`),
     index('asks_due').on(t.expiresAt).where(sql`state in ('open', 'part_paid')`),
     // Of one run one waits at a time.
     uniqueIndex('asks_waiting').on(t.accountId, t.runId).where(sql`state in ('open', 'part_paid')`),
