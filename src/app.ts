@@ -64,9 +64,11 @@ import {
   refundsWorkers,
 } from './refunds/index.ts';
 import {
+  askExpirer,
   createRunCommitter,
   dispatcher,
   executorRoutes,
+  onSettled,
   rememberDefinitions,
   runExpirer,
   type WorkflowsDeps,
@@ -89,6 +91,7 @@ export interface Farebox {
 /** What contexts hear of each other, upwards: by type of event, then by the name of whoever hears it. */
 const subscriptions: Subscriptions = {
   'payments.charge_taken_back': { 'refunds.sightings': onChargeTakenBack },
+  'payments.settled': { 'workflows.asks': onSettled },
 };
 
 /** Where the process is on its way out: `draining` still answers, `closing` sends new requests elsewhere. */
@@ -154,7 +157,8 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const definitions = rememberDefinitions(db);
   const commits = createRunCommitter(sql, { pool: config.DATABASE_POOL, metrics, log });
   const wakeDispatcher = () => crew.wake('dispatch');
-  const workflows: WorkflowsDeps = { db, commits, vault, cursors, definitions, feed, metrics, wakeDispatcher };
+  const asks = { ...payments, currency, balanceOf };
+  const workflows: WorkflowsDeps = { db, commits, vault, cursors, definitions, feed, metrics, asks, wakeDispatcher };
 
   const refunds: RefundsDeps = {
     ...{ db, vault, cursors, rail, evm, alarm, log, publicUrl, deadlineMs: config.OMISE_DEADLINE_MS },
@@ -232,6 +236,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     ...[auditSealer(db, log), selfAudit.worker],
     ...paymentsWorkers({ ...payments, wakeChecker }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
+    askExpirer(workflows),
     ...refundsWorkers(refunds),
     subscriptionWorker({ db, alarm, log }, subscriptions),
     ...webhooksWorkers(webhooks),

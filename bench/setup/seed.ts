@@ -1,6 +1,7 @@
 import postgres from 'postgres';
 import { openDatabase } from '../../src/platform/database/clients.ts';
 import { createVault } from '../../src/platform/secrets.ts';
+import { standardPolicy } from '../../src/workflows/asks/policy.ts';
 import { createService } from '../../src/workflows/services.ts';
 import type { BenchDatabase } from './database.ts';
 import { accountId, workflowId } from './numbers.ts';
@@ -62,6 +63,7 @@ async function makeService(database: BenchDatabase, { encryptionKey, endpoint }:
       reportIntervalS: 86_400,
       maxConcurrency: 1,
       refundOnFailure: 'full',
+      payment: standardPolicy,
       active: true,
     }),
   );

@@ -5,6 +5,7 @@ grant insert on payments.claims, payments.history, payments.request_history to {
 grant insert, update on payments.payment_requests, payments.request_transactions, payments.settlements, payments.completions,
   payments.chain_cursors to {{app}};
 grant insert, update on payments.orders, payments.order_sessions to {{app}};
+grant insert, update on payments.arrivals to {{app}};
 grant insert, update, delete on payments.package_prices to {{app}};
 grant insert, update, delete on payments.webhook_inbox to {{app}};
 -- The auditor sees purchases and payment requests, not the links that open them.

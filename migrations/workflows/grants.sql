@@ -2,6 +2,7 @@ grant usage on schema workflows to {{app}}, {{auditor}};
 grant select on all tables in schema workflows to {{app}}, {{auditor}};
 grant insert, update on workflows.services, workflows.workflows, workflows.runs to {{app}};
 grant insert on workflows.parts to {{app}};
+grant insert, update on workflows.asks, workflows.settlements, workflows.tabs to {{app}};
 -- The auditor sees services, not what signs for them, be it sealed.
 revoke select on workflows.services from {{auditor}};
 do $$

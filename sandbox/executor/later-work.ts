@@ -28,6 +28,12 @@ export const laterWork: Behaviour[] = [
     answer: (run, setting) => after202(run, setting, null),
   },
   {
+    path: '/milestones',
+    about:
+      '202, then the part that was paid last, and complete after the last one; ?delay_ms= before each, ?ahead=0 parts more',
+    answer: (run, setting) => partByPart(run, setting),
+  },
+  {
     path: '/async-late',
     about: '202, then complete after ?delay_ms=1000',
     answer: (run) => ({
@@ -56,4 +62,17 @@ function onTheWay(steps: number, parts: number): Report[] {
     if (n <= parts) reports.push({ to: 'parts', body: { part: n, content: { text: `part ${n} of ${parts}` } } });
     return reports;
   });
+}
+
+/** What is paid for is delivered. `ahead`: more than that, as an executor does whose policy lets it go on. */
+function partByPart(run: AcceptedRun, setting: Setting): Answer {
+  const { paid, of } = run.data.parts ?? { paid: 1, of: 1 };
+  const everyMs = wholeNumber(run.query, 'delay_ms', setting.callbackDelayMs, LONGEST_PAUSE_MS);
+  const last = Math.min(of, paid + wholeNumber(run.query, 'ahead', 0, MOST_REPORTS));
+  const reports = Array.from({ length: last - paid + 1 }, (_, index): Report => {
+    const part = paid + index;
+    return { to: 'parts', body: { part, content: { text: `part ${part} of ${of}` } } };
+  });
+  const done: Report[] = last === of ? [{ to: 'complete', body: { output: echoOf(run) } }] : [];
+  return { everyMs, json: { accepted: true }, reports: [...reports, ...done] };
 }

@@ -11,6 +11,8 @@ export interface RunData {
   deadline: string;
   callback_url: string;
   callback_token: string;
+  /** Of a run that is paid part by part: how many parts are paid, of how many. */
+  parts?: { paid: number; of: number };
 }
 
 /** One POST as it arrived, whether it was accepted or not. */
@@ -102,7 +104,8 @@ const isObject = (value: unknown): value is Record<string, unknown> => typeof va
 /** Only what has the promised shape; the caller asks whether that is all of it. */
 function dataOf(message: Record<string, unknown>): Partial<RunData> {
   const data = isObject(message['data']) ? message['data'] : {};
-  const { run_id, attempt, service, workflow, input, deadline, callback_url, callback_token } = data;
+  const { run_id, attempt, service, workflow, input, deadline, callback_url, callback_token, parts } = data;
+  const { paid, of } = isObject(parts) ? parts : {};
   return {
     ...(typeof run_id === 'string' && run_id !== '' && { run_id }),
     ...(Number.isSafeInteger(attempt) && { attempt: Number(attempt) }),
@@ -112,6 +115,7 @@ function dataOf(message: Record<string, unknown>): Partial<RunData> {
     ...(typeof deadline === 'string' && { deadline }),
     ...(typeof callback_url === 'string' && { callback_url }),
     ...(typeof callback_token === 'string' && callback_token !== '' && { callback_token }),
+    ...(typeof paid === 'number' && typeof of === 'number' && { parts: { paid, of } }),
   };
 }
 

@@ -98,11 +98,11 @@ const ofTransfers: Check[] = [
   },
   {
     id: 'L14',
-    rule: 'Credits given back are those of a spend, and never more',
+    rule: 'Credits given back are those of a spend or a capture, and never more',
     over: transfers,
     broken: `t.kind = 'return' and (
       select s.amount >= t.amount and s.id = t.parent_id and s.seq < t.seq from credits.transfers s
-      where s.account_id = t.account_id and s.ref_type = t.ref_type and s.ref_id = t.ref_id and s.kind = 'spend') is not true`,
+      where s.account_id = t.account_id and s.ref_type = t.ref_type and s.ref_id = t.ref_id and s.kind in ('spend', 'capture') limit 1) is not true`,
     money: true,
   },
   {

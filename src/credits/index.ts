@@ -8,11 +8,13 @@ export {
   hold,
   type Outcome,
   post,
+  release,
   releaseRefund,
   reserveRefund,
   returnSpend,
   spendOf,
   takeRefund,
+  transferOf,
 } from './ledger.ts';
 export { creditsOperatorRoutes } from './operator-routes.ts';
 export { creditsFigures } from './ops.ts';

@@ -195,6 +195,15 @@ export async function returnSpend(tx: Tx, accountId: string, runId: string, amou
   return post(tx, 'return', accountId, amount, { type: 'run', id: runId }, { parentId: spend.id });
 }
 
+/** The transfer of a kind that a cause made; throws when there is none. */
+export async function transferOf(tx: Tx, accountId: string, { type, id }: Cause, kind: string): Promise<string> {
+  const { accountId: owner, refType, refId, kind: ofKind } = transfers;
+  const isIt = and(eq(owner, accountId), eq(refType, type), eq(refId, id), eq(ofKind, kind));
+  const [transfer] = await tx.select({ id: transfers.id }).from(transfers).where(isIt);
+  if (!transfer) throw new Error(`there is no ${kind} of this ${type}`);
+  return transfer.id;
+}
+
 const isSpendOf = (accountId: string | Placeholder, runId: string | Placeholder) =>
   and(
     eq(transfers.accountId, accountId),

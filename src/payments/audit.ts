@@ -1,6 +1,7 @@
 import { ledgerAccounts, transfers } from '../credits/index.ts';
 import { type Check, changeable, type Walk } from '../platform/audit/check.ts';
 import { keys } from '../platform/audit/own-checks.ts';
+import { arrivalsChecks } from './arrivals/audit.ts';
 import { ordersChecks } from './orders/audit.ts';
 
 /** What must hold of purchases, and between them, the provider's charges and the ledger. */
@@ -22,6 +23,7 @@ const purchases: Walk = {
     'created_at',
     'expires_at',
     'completed_at',
+    'for_id',
   ],
 };
 const charges: Walk = { name: 'charges', table: 'payments.charges', as: 'c', key: [['attempt_id', 'uuid']] };
@@ -141,6 +143,14 @@ const ofPurchases: Check[] = [
     broken: '(select u.id from identity.accounts u where u.id = p.account_id) is null',
   },
   {
+    id: 'P42',
+    rule: 'What was bought for something has arrived for it once it is paid',
+    over: purchases,
+    broken: `p.for_id is not null and ${isPaid} and (
+      select v.id from payments.arrivals v where v.purchase_id = p.id and v.for_id = p.for_id limit 1) is null`,
+    money: true,
+  },
+  {
     id: 'P13',
     rule: 'No unpaid purchase is open ten minutes past its end with nothing that could still be paid',
     over: purchases,
@@ -244,13 +254,15 @@ export const paymentsChecks: Check[] = [
   ...ofCharges,
   ...ofRequests,
   ...ordersChecks,
+  ...arrivalsChecks,
   {
     id: 'P03',
-    rule: 'Credits that were bought come from a purchase that is completed, or from a completion of a payment request',
+    rule: 'Credits that were bought come from a purchase that is completed, a completion of a payment request, or an arrival',
     over: transfers,
     broken: `t.kind = 'purchase' and case t.ref_type
       when 'purchase' then ${paidFor(`p.state in ${PAID}`)} is not true
       when 'completion' then (select o.id from payments.completions o where o.id = t.ref_id) is null
+      when 'arrival' then (select v.account_id = t.account_id from payments.arrivals v where v.id = t.ref_id) is not true
       else true end`,
     money: true,
   },

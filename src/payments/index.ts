@@ -1,3 +1,5 @@
+export { type BuyDeps, buyFor, type Price } from './arrivals/buy.ts';
+export { arrivalsFor, settle } from './arrivals/settle.ts';
 export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
 export { differ } from './differences.ts';
@@ -10,6 +12,7 @@ export { orderRoutes } from './orders/routes.ts';
 export { payWith } from './packages.ts';
 export { requestPages } from './pages/request-routes.ts';
 export { checkoutRoutes } from './pages/routes.ts';
+export type { Purchase } from './purchases/history.ts';
 export {
   claimShare,
   dropShare,
@@ -18,10 +21,12 @@ export {
   type PaidPurchase,
   settleShare,
 } from './purchases/refund.ts';
+export { checkReturnUri } from './purchases/start.ts';
 export { evmRail, omiseRail } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
-export { displayAmount } from './rails/evm/terms.ts';
+export { displayAmount, type Terms as ChainTerms } from './rails/evm/terms.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';
+export { chainTerms } from './requests/create.ts';
 export {
   claimOfRequest,
   lockRefundable,

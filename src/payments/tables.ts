@@ -67,11 +67,14 @@ export const purchases = paymentsSchema.table(
   {
     id: uuid('id').primaryKey(),
     accountId: uuid('account_id').notNull(),
-    /** What is bought: a package, or exactly the credits that an order costs. */
+    /** What is bought: a package, or exactly the credits that an order costs, or something of another context. */
     packageId: uuid('package_id').references(() => packages.id),
     orderId: uuid('order_id'),
     /** The browser session that is to be opened by it; orders only. */
     orderSession: text('order_session'),
+    /** What the credits are set aside for when they come: opaque here. */
+    forType: text('for_type'),
+    forId: uuid('for_id'),
     packageName: text('package_name').notNull(),
     credits: amount('credits').notNull(),
     price: amount('price').notNull(),
@@ -102,6 +105,7 @@ export const purchases = paymentsSchema.table(
     index('purchases_review').on(t.createdAt).where(sql`state = 'review'`),
     // Of one order no second way to pay while the first is open; another wallet that takes it has a way of its own.
     uniqueIndex('purchases_order').on(t.orderId, t.accountId).where(sql`state = 'pending' and order_id is not null`),
+    uniqueIndex('purchases_purpose').on(t.forType, t.forId).where(sql`state = 'pending' and for_id is not null`),
   ],
 );
 

@@ -6,6 +6,7 @@ import { Problem } from './http/problem.ts';
 const prefixes = {
   account: 'acct',
   apiKey: 'key',
+  ask: 'ask',
   challenge: 'chal',
   did: 'did',
   event: 'evt',
@@ -18,6 +19,7 @@ const prefixes = {
   refund: 'rfd',
   run: 'run',
   service: 'svc',
+  settlement: 'stl',
   transfer: 'xfer',
   wallet: 'wal',
   webhookDelivery: 'whd',

@@ -5,9 +5,9 @@ import { audit } from '../platform/audit-log.ts';
 import type { Tx } from '../platform/database/clients.ts';
 import { appendEvents } from '../platform/delivery/events.ts';
 import { newId, toWire } from '../platform/ids.ts';
+import { least } from '../platform/least.ts';
 import { claimPayout, undo } from './end.ts';
 import { note } from './history.ts';
-import { least } from './least.ts';
 import { lockRefund } from './move.ts';
 import { clawbacks, refunds } from './tables.ts';
 

@@ -1,7 +1,7 @@
 import { availableOf } from '../credits/index.ts';
 import { claimShare, dropShare, lockPaidPurchase, moneyFor, settleShare } from '../payments/index.ts';
 import type { Tx } from '../platform/database/clients.ts';
-import { least } from './least.ts';
+import { least } from '../platform/least.ts';
 import { nothingLeft, tooLarge, wrongTarget } from './refusals.ts';
 import type { Order, Part, Quote, Subject } from './subjects.ts';
 

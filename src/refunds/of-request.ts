@@ -2,8 +2,8 @@ import { availableOf } from '../credits/index.ts';
 import { claimOfRequest, lockRefundable, noteRefunded, type RefundableRequest } from '../payments/index.ts';
 import type { Tx } from '../platform/database/clients.ts';
 import { Problem } from '../platform/http/problem.ts';
+import { least } from '../platform/least.ts';
 import { giveCredits } from './give.ts';
-import { least } from './least.ts';
 import { nothingLeft, tooLarge, wrongTarget } from './refusals.ts';
 import type { Order, Part, Quote, Subject } from './subjects.ts';
 

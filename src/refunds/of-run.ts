@@ -11,14 +11,15 @@ import { refunds } from './tables.ts';
 async function quote(tx: Tx, { accountId, subject, amount: wanted, target }: Order): Promise<Quote> {
   const found = await lockRunForRefund(tx, accountId, subject.id);
   if (!found) throw new Problem('not_found');
-  const { run, policy } = found;
+  const { run, policy, paid } = found;
   if (subject.part === 'excess') throw nothingLeft('A run has no excess.');
   if (target === 'original') throw wrongTarget('A run was paid with credits.');
   if (run.finishedAt === null) throw nothingLeft('The run is not over: cancel it.');
   if (run.returned > 0n) throw nothingLeft('The credits of the run were given back.');
   if (policy === 'none') throw nothingLeft('The service gives nothing back.');
-  const amount = wanted ?? run.cost;
-  if (amount > run.cost) throw tooLarge(Number(run.cost));
+  if (paid === 0n) throw nothingLeft('Nothing was paid for the run.');
+  const amount = wanted ?? paid;
+  if (amount > paid) throw tooLarge(Number(paid));
   return {
     ...{ part: 'whole', rail: 'credits', credits: amount, amount, unit: 'credit', worth: amount, destination: null },
     // The work was done and handed over.

@@ -1,5 +1,6 @@
 import { transfers } from '../credits/index.ts';
 import type { Check, Walk } from '../platform/audit/check.ts';
+import { asksChecks } from './asks/audit.ts';
 
 /** What must hold of runs, and between them and the ledger. */
 
@@ -35,9 +36,9 @@ const isRefunded = `(
 const ofRuns: Check[] = [
   {
     id: 'W01',
-    rule: 'A run was paid for: one spend of its account, of exactly its cost',
+    rule: 'A run was paid for: one spend of its account, of exactly its cost; or by asks, and not spent for',
     over: runs,
-    broken: `${moved('spend')} is distinct from r.cost`,
+    broken: `${moved('spend')} is distinct from case when r.quote is null then r.cost end`,
     money: true,
   },
   {
@@ -45,7 +46,7 @@ const ofRuns: Check[] = [
     rule: 'A run that gave credits back did so on the ledger, and did not succeed, or was refunded',
     over: runs,
     // The other way round W02 asks: few runs have a return, and all would have to be looked up for it.
-    broken: `r.returned > 0 and (${moved('return')} is distinct from r.returned or r.state not in ('failed', 'cancelled') and not ${isRefunded})`,
+    broken: `r.quote is null and r.returned > 0 and (${moved('return')} is distinct from r.returned or r.state not in ('failed', 'cancelled') and not ${isRefunded})`,
     money: true,
   },
   {
@@ -53,6 +54,7 @@ const ofRuns: Check[] = [
     rule: 'The start of a run, and its end, were told in the same transaction',
     over: runs,
     broken: `${isToldOf('r.created_at')} and ${event('e.seq', 'r.created_at', "'workflows.run_queued'")} is null
+        and (r.quote is null or ${event('e.seq', 'r.created_at', "'workflows.run_awaiting_payment'")} is null)
       or r.finished_at is not null and coalesce(${isToldOf('r.finished_at')}, false) and ${ending('e.seq')} is null`,
   },
   {
@@ -66,7 +68,7 @@ const ofRuns: Check[] = [
     id: 'W07',
     rule: 'A run that failed gave back all or nothing, as its service promised; one that was cancelled before it began gave back all; unless it was refunded',
     over: runs,
-    broken: `(r.returned not in (0, r.cost)
+    broken: `r.quote is null and (r.returned not in (0, r.cost)
       or r.state = 'cancelled' and r.returned <> case when r.attempt = 0 then r.cost else 0 end
       or r.state in ('failed', 'cancelled') and coalesce(${ending("e.payload ->> 'returned'")} <> r.returned::text, false)
       or r.state = 'failed' and r.returned <> ${
@@ -88,7 +90,7 @@ const ofRuns: Check[] = [
     id: 'W12',
     rule: "A run's state, its times and its failure agree",
     over: runs,
-    broken: `(r.finished_at is not null) <> (r.state in ('succeeded', 'failed', 'cancelled'))
+    broken: `(r.finished_at is not null) <> (r.state in ('succeeded', 'failed', 'cancelled', 'expired'))
       or (r.failure_code is not null) <> (r.state = 'failed') or (r.state = 'running' and r.attempt < 1) or coalesce(r.finished_at < r.created_at, false)`,
   },
   {
@@ -96,18 +98,19 @@ const ofRuns: Check[] = [
     rule: 'No open run is ten minutes past its deadline, or past the last sign of its last attempt',
     over: runs,
     broken: `r.state in ('queued', 'running') and (r.deadline_at < now() - interval '10 minutes'
-      or r.state = 'running' and r.next_attempt_at < now() - interval '10 minutes' and r.attempt >= ${ofService('s.max_attempts')})`,
+      or r.state = 'running' and r.next_attempt_at < now() - interval '10 minutes' and r.attempt - r.attempts_before >= ${ofService('s.max_attempts')})`,
     only: 'live',
   },
 ];
 
 export const workflowsChecks: Check[] = [
   ...ofRuns,
+  ...asksChecks,
   {
     id: 'W02',
     rule: 'What was spent, or given back, was for a run of the same account, which knows of it',
     over: transfers,
-    broken: `t.kind in ('spend', 'return') and (t.ref_type <> 'run' or (
+    broken: `t.kind in ('spend', 'return') and not (t.kind = 'return' and t.ref_type = 'settlement') and (t.ref_type <> 'run' or (
       select case t.kind when 'spend' then r.cost else r.returned end from workflows.runs r
       where r.account_id = t.account_id and r.id = t.ref_id) is distinct from t.amount)`,
     money: true,

@@ -16,6 +16,7 @@ export const WorkflowOut = z
     name: z.string(),
     credit_cost: amountOut.describe('what a run costs, as agreed'),
     price_version: z.int(),
+    milestones: z.array(amountOut).nullable().describe('the cost part by part, where it is paid so'),
     input_defaults: JsonObject,
   })
   .meta({ id: 'Workflow' });
@@ -26,6 +27,7 @@ export const renderWorkflow = (workflow: Workflow): z.infer<typeof WorkflowOut> 
   name: workflow.name,
   credit_cost: amount(workflow.creditCost),
   price_version: workflow.priceVersion,
+  milestones: workflow.milestones,
   input_defaults: workflow.inputDefaults as Record<string, unknown>,
 });
 
@@ -46,7 +48,7 @@ export async function createWorkflow(
   if (count >= MAX_WORKFLOWS) throw new Problem('conflict', `An account has at most ${MAX_WORKFLOWS} workflows.`);
   const [workflow] = await tx
     .insert(workflows)
-    .values({ id: newId(), accountId, ...wanted, creditCost: service.creditCost, priceVersion: service.priceVersion })
+    .values({ id: newId(), accountId, ...wanted, ...priceOf(service) })
     .returning();
   if (!workflow) throw new Error('no workflow was made');
   return workflow;
@@ -89,11 +91,7 @@ export async function changeWorkflow(
   return workflow;
 }
 
-async function agreedPrice(
-  tx: Tx,
-  workflow: Workflow,
-  version: number,
-): Promise<Pick<Service, 'creditCost' | 'priceVersion'>> {
+async function agreedPrice(tx: Tx, workflow: Workflow, version: number): Promise<Agreed> {
   const service = await findService(tx, workflow.serviceId);
   if (!service) throw new Error('a workflow without its service');
   if (service.priceVersion !== version) {
@@ -101,8 +99,13 @@ async function agreedPrice(
       extra: { price_version: service.priceVersion, credit_cost: Number(service.creditCost) },
     });
   }
-  return { creditCost: service.creditCost, priceVersion: service.priceVersion };
+  return priceOf(service);
 }
+
+type Agreed = Pick<Workflow, 'creditCost' | 'priceVersion' | 'milestones'>;
+const priceOf = ({ creditCost, priceVersion, payment }: Service): Agreed => ({
+  ...{ creditCost, priceVersion, milestones: payment.milestones },
+});
 
 /** Takes a workflow out of use; its runs stay. */
 export async function deleteWorkflow(tx: Tx, accountId: string, id: string): Promise<void> {

@@ -18,6 +18,8 @@ export interface Definition {
   serviceVersion: number;
   workflowVersion: number;
   inputDefaults: Record<string, unknown>;
+  /** Its cost is spent when a run is accepted; otherwise runs are paid by asks (asks/). */
+  isPlain: boolean;
   check: InputCheck;
 }
 
@@ -67,6 +69,8 @@ export function rememberDefinitions(db: Db): Definitions {
           serviceId: services.id,
           serviceVersion: services.version,
           inputSchema: services.inputSchema,
+          payment: services.payment,
+          milestones: workflows.milestones,
           workflowVersion: workflows.version,
           inputDefaults: workflows.inputDefaults,
         })
@@ -74,13 +78,14 @@ export function rememberDefinitions(db: Db): Definitions {
         .innerJoin(services, eq(services.id, workflows.serviceId))
         .where(eq(workflows.id, workflowId));
       if (!row) return undefined;
-      const { inputSchema, ...rest } = row;
+      const { inputSchema, payment, milestones, ...rest } = row;
       const inputDefaults = row.inputDefaults as Record<string, unknown>;
       const weight = JSON.stringify(inputDefaults).length;
       forget(workflowId); // another request may have been as fast
       makeRoom(weight);
       const check = checkOf(row.serviceId, row.serviceVersion, inputSchema as object);
-      const definition = { workflowId, ...rest, inputDefaults, check, chars: weight };
+      const isPlain = payment.mode === 'upfront' && milestones === null;
+      const definition = { workflowId, ...rest, inputDefaults, isPlain, check, chars: weight };
       known.set(workflowId, definition);
       chars += weight;
       return definition;

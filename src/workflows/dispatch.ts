@@ -12,10 +12,11 @@ import type { Log } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Vault } from '../platform/secrets.ts';
 import { callExecutor, type Verdict } from './call-executor.ts';
-import { fail, succeed, tell } from './finish.ts';
+import { fail, succeed } from './finish.ts';
 import type { Run } from './runs.ts';
 import { type Service, signingSecretsOf } from './services.ts';
 import { runs, services, workflows } from './tables.ts';
+import { tell } from './tell.ts';
 
 export interface DispatchDeps {
   db: Db;
@@ -177,7 +178,7 @@ async function dispatch(deps: DispatchDeps, service: Service, leased: Leased): P
 
 /** Writes down what a call came to, if this attempt still counts. */
 async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verdict: Verdict): Promise<void> {
-  const hasAttempts = run.attempt < service.maxAttempts;
+  const hasAttempts = run.attempt - run.attemptsBefore < service.maxAttempts;
   switch (verdict.outcome) {
     case 'done':
       await succeed(db, metrics, run, verdict.output, run.attempt);
@@ -245,6 +246,7 @@ function describe(deps: DispatchDeps, service: Service, { run, workflowName, lef
       service: { id: toWire('service', service.id), name: service.name },
       workflow: { id: toWire('workflow', run.workflowId), name: workflowName },
       input: run.input,
+      ...(run.quote?.milestones ? { parts: { paid: run.paidParts, of: run.quote.milestones.length } } : {}),
       deadline: run.deadlineAt.toISOString(),
       callback_url: `${deps.publicUrl}/v1/executor/runs/${runId}`,
       callback_token: deps.signCallback(

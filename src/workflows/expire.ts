@@ -49,7 +49,7 @@ async function findOver(db: Db): Promise<RunRef[]> {
     union
     (select r.account_id, r.id from ${runs} r join ${services} s on s.id = r.service_id
      where r.state in ('queued', 'running') and r.state = 'running' and r.next_attempt_at <= now()
-       and r.attempt >= s.max_attempts
+       and r.attempt - r.attempts_before >= s.max_attempts
      order by r.deadline_at limit ${AT_ONCE})`);
   return rows.map(({ account_id, id }) => ({ accountId: account_id, id }));
 }
@@ -61,7 +61,8 @@ async function end(db: Db, { accountId, id }: RunRef): Promise<Run | undefined> 
       select r.deadline_at <= now() as late
       from ${runs} r join ${services} s on s.id = r.service_id
       where r.account_id = ${accountId}::uuid and r.id = ${id}::uuid and r.state in ('queued', 'running')
-        and (r.deadline_at <= now() or (r.state = 'running' and r.next_attempt_at <= now() and r.attempt >= s.max_attempts))
+        and (r.deadline_at <= now() or (r.state = 'running' and r.next_attempt_at <= now()
+          and r.attempt - r.attempts_before >= s.max_attempts))
       for update of r skip locked`);
     if (!over) return undefined;
     const failure = over.late

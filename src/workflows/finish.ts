@@ -1,11 +1,14 @@
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import { returnSpend } from '../credits/index.ts';
 import type { Db, Tx } from '../platform/database/clients.ts';
-import { appendEvents } from '../platform/delivery/events.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import type { Metrics } from '../platform/metrics.ts';
+import { delivered } from './asks/advance.ts';
+import { endUnpaid } from './asks/end.ts';
+import { isQuoted } from './asks/open.ts';
 import type { Run } from './runs.ts';
-import { runs, services } from './tables.ts';
+import { type RunState, runs, services } from './tables.ts';
+import { asJson, tell } from './tell.ts';
 
 /**
  * How runs end. Each ending is one guarded update that counts only while the run is open, together with the return of
@@ -22,13 +25,19 @@ export interface RunRef {
   id: string;
 }
 
-const isOpenRun = ({ accountId, id }: RunRef, attempt?: number) =>
+const AT_WORK: RunState[] = ['queued', 'running'];
+const NOT_OVER: RunState[] = [...AT_WORK, 'awaiting_payment', 'paused'];
+
+const isOpenRun = ({ accountId, id }: RunRef, attempt?: number, states = AT_WORK) =>
   and(
     eq(runs.accountId, accountId),
     eq(runs.id, id),
-    inArray(runs.state, ['queued', 'running']),
+    inArray(runs.state, states),
     attempt === undefined ? undefined : eq(runs.attempt, attempt),
   );
+
+/** Something of it is not paid: the output is kept, and shown when it is. */
+const waitsForPayment = sql`coalesce(${runs.paidParts} < jsonb_array_length(nullif(${runs.quote} -> 'milestones', 'null')), false)`;
 
 /** Ends a run with its output. `attempt` fences out whoever works under another number; false: it was over already. */
 export async function succeed(
@@ -41,15 +50,21 @@ export async function succeed(
   const run = await db.transaction(async (tx) => {
     const [done] = await tx
       .update(runs)
-      .set({ state: 'succeeded', output: asJson(output), finishedAt: sql`now()` })
+      .set({
+        state: sql`case when ${waitsForPayment} then 'paused' else 'succeeded' end`,
+        output: asJson(output),
+        finishedAt: sql`case when ${waitsForPayment} then null else now() end`,
+        deliveredAt: sql`case when ${runs.quote} is null then null else now() end`,
+      })
       .where(isOpenRun(ref, attempt))
       .returning();
-    if (done) await tell(tx, done, 'run_succeeded');
+    const run = done && isQuoted(done) ? await delivered(tx, done) : done;
+    if (run?.state === 'succeeded') await tell(tx, run, 'run_succeeded');
     await failpoint('workflows.succeed.before_commit');
     return done;
   });
   await failpoint('workflows.succeed.after_commit');
-  if (run) metrics.runs.inc({ state: 'succeeded' });
+  if (run?.state === 'succeeded') metrics.runs.inc({ state: 'succeeded' });
   return run !== undefined;
 }
 
@@ -75,14 +90,19 @@ export async function failIn(tx: Tx, ref: RunRef, failure: Failure, attempt?: nu
     .where(isOpenRun(ref, attempt))
     .returning();
   if (!failed) return undefined;
+  const run = await settleFailure(tx, failed);
+  await tell(tx, run, 'run_failed', { failure });
+  await failpoint('workflows.fail.before_commit');
+  return run;
+}
+
+async function settleFailure(tx: Tx, failed: Run): Promise<Run> {
+  if (isQuoted(failed)) return endUnpaid(tx, failed, { returns: failed.quote.refund_on_failure === 'full' });
   const [service] = await tx
     .select({ policy: services.refundOnFailure })
     .from(services)
     .where(eq(services.id, failed.serviceId));
-  const run = service?.policy === 'full' ? await giveBack(tx, failed) : failed;
-  await tell(tx, run, 'run_failed', { failure });
-  await failpoint('workflows.fail.before_commit');
-  return run;
+  return service?.policy === 'full' ? giveBack(tx, failed) : failed;
 }
 
 /** What a cancellation came to. `undefined`: the run was over already. */
@@ -91,11 +111,10 @@ export async function cancel(db: Db, metrics: Metrics, ref: RunRef): Promise<Run
     const [cancelled] = await tx
       .update(runs)
       .set({ state: 'cancelled', finishedAt: sql`now()` })
-      .where(isOpenRun(ref))
+      .where(isOpenRun(ref, undefined, NOT_OVER))
       .returning();
     if (!cancelled) return undefined;
-    // Never handed to its executor: nothing was done for the credits. Otherwise the work may be done, and is paid.
-    const settled = cancelled.attempt === 0 ? await giveBack(tx, cancelled) : cancelled;
+    const settled = await settleCancellation(tx, cancelled);
     await tell(tx, settled, 'run_cancelled');
     await failpoint('workflows.cancel.before_commit');
     return settled;
@@ -103,6 +122,13 @@ export async function cancel(db: Db, metrics: Metrics, ref: RunRef): Promise<Run
   await failpoint('workflows.cancel.after_commit');
   if (run) metrics.runs.inc({ state: 'cancelled' });
   return run;
+}
+
+/** Never handed to its executor: nothing was done for the credits. Otherwise the work may be done, and is paid. */
+async function settleCancellation(tx: Tx, cancelled: Run): Promise<Run> {
+  const isUntouched = cancelled.attempt === cancelled.attemptsBefore;
+  if (isQuoted(cancelled)) return endUnpaid(tx, cancelled, { returns: isUntouched });
+  return isUntouched ? giveBack(tx, cancelled) : cancelled;
 }
 
 async function giveBack(tx: Tx, run: Run): Promise<Run> {
@@ -118,24 +144,3 @@ async function giveBack(tx: Tx, run: Run): Promise<Run> {
   if (!returned) throw new Error('a run that vanished');
   return returned;
 }
-
-/** Tells of runs whose rows the caller has just changed. */
-export const tell = (tx: Tx, changed: Run | Run[], what: string, more: Record<string, unknown> = {}): Promise<void> =>
-  appendEvents(
-    tx,
-    [changed].flat().map((run) => ({
-      accountId: run.accountId,
-      type: `workflows.${what}`,
-      subjectId: run.id,
-      payload: {
-        state: run.state,
-        attempt: run.attempt,
-        cost: Number(run.cost),
-        returned: Number(run.returned),
-        ...more,
-      },
-    })),
-  );
-
-/** A JSON `null` is a value here, not an absent column. */
-export const asJson = (value: unknown) => sql`${JSON.stringify(value ?? null)}::text::jsonb`;

@@ -1,3 +1,5 @@
+export { askExpirer } from './asks/expire.ts';
+export { onSettled } from './asks/settle.ts';
 export { workflowsChecks } from './audit.ts';
 export { rememberDefinitions } from './definitions.ts';
 export { dispatcher } from './dispatch.ts';

@@ -44,7 +44,7 @@ with recursive room as materialized (
   from turn cross join lateral (
     select r.account_id, r.id, r.next_attempt_at from workflows.runs r
     where r.service_id = $1::uuid and r.account_id = turn.account_id and r.state in ('queued', 'running')
-      and r.next_attempt_at <= now() and (r.state = 'queued' or r.attempt < $6::int)
+      and r.next_attempt_at <= now() and (r.state = 'queued' or r.attempt - r.attempts_before < $6::int)
       -- Written so that the planner does not sort an account's whole queue by way of the index on deadlines.
       and (r.deadline_at > now()) is true
     order by r.next_attempt_at limit $4::int

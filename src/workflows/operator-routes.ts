@@ -9,6 +9,7 @@ import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { amountIn, answers, idOut, idParam, line } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
+import { PolicyIn, standardPolicy } from './asks/policy.ts';
 import { compileSchema } from './definitions.ts';
 import type { WorkflowsDeps } from './routes.ts';
 import { RunOut, renderRun } from './runs.ts';
@@ -48,6 +49,7 @@ const Terms = z.strictObject({
   input_schema: z.record(z.string(), z.unknown()).default({}).describe('JSON Schema 2020-12 or draft-07'),
   executor: Executor,
   refund_on_failure: z.enum(['full', 'none']).default('full'),
+  payment: PolicyIn.default(standardPolicy).describe('how its runs are paid'),
   active: z.boolean().default(true),
 });
 
@@ -69,6 +71,7 @@ const Change = z
       })
       .optional(),
     refund_on_failure: z.enum(['full', 'none']).optional(),
+    payment: PolicyIn.optional().describe('as a whole: what it does not name is as for a new service'),
     active: z.boolean().optional(),
   })
   .refine((body) => Object.keys(body).length > 0, 'must change something');
@@ -116,6 +119,7 @@ function termsOf(body: z.infer<typeof Change>): Partial<ServiceTerms> {
     reportIntervalS: body.executor?.report_interval_s,
     maxConcurrency: body.executor?.max_concurrency,
     refundOnFailure: body.refund_on_failure,
+    payment: body.payment,
     active: body.active,
   };
   return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined));

@@ -1,18 +1,20 @@
-import { and, eq, inArray, sql } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
 import { returnSpend } from '../credits/index.ts';
 import type { Tx } from '../platform/database/clients.ts';
-import { tell } from './finish.ts';
-import type { Run } from './runs.ts';
+import { givePaymentBack } from './asks/end.ts';
+import { isQuoted } from './asks/open.ts';
+import { isOver, type Run } from './runs.ts';
 import { runs, services } from './tables.ts';
+import { tell } from './tell.ts';
 
 /** What a run has to do with refunds: whether its service's policy allows one, and the return itself. */
 
-/** Locks a run of the account; undefined when it has none such. `policy` is its service's of today. */
+/** Locks a run of the account; undefined when it has none such. `policy` is its service's of today, `paid` what was taken for it. */
 export async function lockRunForRefund(
   tx: Tx,
   accountId: string,
   id: string,
-): Promise<{ run: Run; policy: 'full' | 'none' } | undefined> {
+): Promise<{ run: Run; policy: 'full' | 'none'; paid: bigint } | undefined> {
   const isIt = and(eq(runs.accountId, accountId), eq(runs.id, id));
   const [run] = await tx.select().from(runs).where(isIt).for('update');
   if (!run) return undefined;
@@ -20,7 +22,7 @@ export async function lockRunForRefund(
     .select({ policy: services.refundOnFailure })
     .from(services)
     .where(eq(services.id, run.serviceId));
-  return { run, policy: service?.policy ?? 'none' };
+  return { run, policy: service?.policy ?? 'none', paid: isQuoted(run) ? run.paid : run.cost };
 }
 
 /**
@@ -28,22 +30,23 @@ export async function lockRunForRefund(
  * afterwards. Undefined when that has been done, or the run goes on.
  */
 export async function returnRun(tx: Tx, accountId: string, id: string, credits: bigint): Promise<Run | undefined> {
+  const found = await lockRunForRefund(tx, accountId, id);
+  if (!found) return undefined;
+  const { run, paid } = found;
+  if (!isOver(run.state) || run.returned > 0n || credits > paid) return undefined;
+  const returned = isQuoted(run) ? await givePaymentBack(tx, run, credits) : await giveSpendBack(tx, run, credits);
+  await tell(tx, returned, 'run_refunded');
+  return returned;
+}
+
+async function giveSpendBack(tx: Tx, { accountId, id }: Run, credits: bigint): Promise<Run> {
+  const outcome = await returnSpend(tx, accountId, id, credits);
+  if (outcome.result !== 'posted') throw new Error(`the return of a run's credits was ${outcome.result}`);
   const [returned] = await tx
     .update(runs)
     .set({ returned: credits })
-    .where(
-      and(
-        eq(runs.accountId, accountId),
-        eq(runs.id, id),
-        eq(runs.returned, 0n),
-        sql`${runs.cost} >= ${credits}::bigint`,
-        inArray(runs.state, ['succeeded', 'failed', 'cancelled']),
-      ),
-    )
+    .where(and(eq(runs.accountId, accountId), eq(runs.id, id)))
     .returning();
-  if (!returned) return undefined;
-  const outcome = await returnSpend(tx, accountId, id, credits);
-  if (outcome.result !== 'posted') throw new Error(`the return of a run's credits was ${outcome.result}`);
-  await tell(tx, returned, 'run_refunded');
+  if (!returned) throw new Error('a run that vanished');
   return returned;
 }

@@ -6,6 +6,7 @@ import type { App } from '../platform/http/server.ts';
 import { answers, idParam } from '../platform/http/wire.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Vault } from '../platform/secrets.ts';
+import { type AskDeps, askRoutes } from './asks/routes.ts';
 import type { Definitions } from './definitions.ts';
 import { runEventRoutes } from './run-event-routes.ts';
 import { runRoutes } from './run-routes.ts';
@@ -21,6 +22,7 @@ export interface WorkflowsDeps {
   definitions: Definitions;
   feed: Feed;
   metrics: Metrics;
+  asks: AskDeps;
   /** A run was committed that can be dispatched. */
   wakeDispatcher(): void;
 }
@@ -31,6 +33,7 @@ export function workflowsRoutes(app: App, deps: WorkflowsDeps): void {
   workflowRoutes(app, deps);
   runRoutes(app, deps);
   runEventRoutes(app, deps);
+  askRoutes(app, deps);
 }
 
 function catalogueRoutes(app: App, { db, cursors }: WorkflowsDeps): void {

@@ -7,7 +7,7 @@ import { answers, idParam, Nothing } from '../platform/http/wire.ts';
 import type { WorkflowsDeps } from './routes.ts';
 import { findRun, isOver } from './runs.ts';
 
-const LAST_EVENTS = new Set(['workflows.run_succeeded', 'workflows.run_failed', 'workflows.run_cancelled']);
+const LAST_EVENTS = new Set(['succeeded', 'failed', 'cancelled', 'expired'].map((state) => `workflows.run_${state}`));
 
 /** What happens to a run, as it happens. */
 export function runEventRoutes(app: App, { db, feed }: WorkflowsDeps): void {

@@ -6,10 +6,12 @@ import { listOf, PageQuery, pageQuery } from '../platform/http/lists.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { answers, idIn, idParam, JsonObject, MAX_AMOUNT, time, timeOut } from '../platform/http/wire.ts';
+import { findAsk, paymentRequired } from './asks/read.ts';
+import type { Begun } from './asks/start.ts';
 import { cancel } from './finish.ts';
 import type { WorkflowsDeps } from './routes.ts';
-import { findRun, listParts, listRuns, RunOut, renderAccepted, renderRun } from './runs.ts';
-import { startRun } from './start-run.ts';
+import { findPart, findRun, listParts, listRuns, type Part, RunOut, renderAccepted, renderRun } from './runs.ts';
+import { type Accepted, startRun } from './start-run.ts';
 
 /** The caller's runs. */
 export function runRoutes(app: App, deps: WorkflowsDeps): void {
@@ -26,7 +28,7 @@ function startRoute(app: App, deps: WorkflowsDeps): void {
         tags: ['runs'],
         summary: 'Pay for a run and start it',
         description:
-          'Deducts the credits, records the run and queues it in one transaction; or refuses, and nothing has happened.',
+          'Deducts the credits, records the run and queues it in one transaction; or refuses, and nothing has happened. With `payment` or `max_price`, or by the policy of the service, it is paid by asks: then 402 `payment_required` leaves a run that waits for its payment (`ask_id`), and a run that is paid afterwards starts at once.',
         params: idParam('workflow'),
         body: z.strictObject({
           input: JsonObject.default({}).describe("laid over the workflow's defaults"),
@@ -37,6 +39,13 @@ function startRoute(app: App, deps: WorkflowsDeps): void {
             .transform(BigInt)
             .optional()
             .describe('refuse if the run costs anything else'),
+          payment: z
+            .enum(['upfront', 'after'])
+            .optional()
+            .describe(
+              'when it is paid, as far as the service allows it; `upfront` opens an ask when there are too few credits',
+            ),
+          max_price: z.int().min(1).max(MAX_AMOUNT).transform(BigInt).optional().describe('refuse if it costs more'),
         }),
         response: answers({ 202: z.object({ run: RunOut, balance: BalanceOut }) }),
       },
@@ -44,31 +53,45 @@ function startRoute(app: App, deps: WorkflowsDeps): void {
     async (request, reply) => {
       const keyed = keyOf(request);
       if (!keyed) throw new Problem('idempotency_key_required');
-      const { run, balance, replayed } = await startRun(deps, {
+      const started = await startRun(deps, {
         accountId: keyed.accountId,
         workflowId: request.params.id,
         key: keyed.key,
         requestHash: fingerprint(request),
         input: request.body.input,
         expectedCost: request.body.expected_cost ?? null,
+        payment: request.body.payment,
+        maxPrice: request.body.max_price,
       });
-      if (replayed) reply.header('Idempotent-Replayed', 'true');
-      else {
-        deps.metrics.runs.inc({ state: 'queued' });
-        deps.wakeDispatcher();
-      }
-      const body = { run: renderAccepted(run), balance: renderBalance(balance) };
+      if (started.replayed) reply.header('Idempotent-Replayed', 'true');
+      else deps.metrics.runs.inc({ state: 'queued' });
+      if (!started.replayed || 'ask' in started) deps.wakeDispatcher();
+      const body = 'ask' in started ? await begunBody(deps, started) : acceptedBody(started);
       reply.code(202).header('Location', `/v1/runs/${body.run.id}`);
       return body;
     },
   );
 }
 
+const acceptedBody = ({ run, balance }: Accepted) => ({ run: renderAccepted(run), balance: renderBalance(balance) });
+
+/** The run as it is; 402 while it waits for its first payment. */
+async function begunBody({ db, asks, feed }: WorkflowsDeps, { run, ask }: Begun) {
+  feed.wake();
+  const balance = await asks.balanceOf(run.accountId);
+  if (ask) throw await paymentRequired(db, 'payment_required', ask, balance.available);
+  return { run: renderRun(run), balance: renderBalance(balance) };
+}
+
 const PartOut = z
   .object({ object: z.literal('part'), number: z.int(), content: z.unknown(), created_at: timeOut })
   .meta({ id: 'Part' });
 
-function startedRoutes(app: App, { db, cursors, feed, metrics, wakeDispatcher }: WorkflowsDeps): void {
+const renderPart = ({ number, content, createdAt }: Part): z.infer<typeof PartOut> => ({
+  ...{ object: 'part', number, content, created_at: time(createdAt) },
+});
+
+function startedRoutes(app: App, { db, cursors, feed, metrics, asks, wakeDispatcher }: WorkflowsDeps): void {
   const tags = ['runs'];
 
   app.get(
@@ -155,20 +178,39 @@ function startedRoutes(app: App, { db, cursors, feed, metrics, wakeDispatcher }:
       const run = await findRun(db, accountId, request.params.id);
       if (!run) throw new Problem('not_found');
       const after = cursors.read(`parts ${run.id}`, accountId, request.query);
-      const rows = await listParts(db, accountId, run.id, Number(after ?? 0), request.query.limit + 1);
-      return cursors.page(
-        `parts ${run.id}`,
-        accountId,
-        request.query,
-        rows,
-        (part) => String(part.number),
-        (part) => ({
-          object: 'part' as const,
-          number: part.number,
-          content: part.content,
-          created_at: time(part.createdAt),
+      const rows = await listParts(db, run, Number(after ?? 0), request.query.limit + 1);
+      return cursors.page(`parts ${run.id}`, accountId, request.query, rows, (part) => String(part.number), renderPart);
+    },
+  );
+
+  app.get(
+    '/v1/runs/:id/parts/:number',
+    {
+      config: { access: 'read', rate: 'read' },
+      schema: {
+        tags,
+        summary: 'One partial result',
+        description: '402 with the ask when it is the part that has to be paid next.',
+        params: z.strictObject({
+          id: idIn('run'),
+          number: z
+            .string()
+            .regex(/^[1-9]\d{0,3}$/, 'must be a whole number from 1')
+            .transform(Number),
         }),
-      );
+        response: answers({ 200: PartOut }),
+      },
+    },
+    async (request) => {
+      const { accountId } = callerOf(request);
+      const { id, number } = request.params;
+      const run = await findRun(db, accountId, id);
+      if (!run) throw new Problem('not_found');
+      const part = await findPart(db, run, number);
+      if (part) return renderPart(part);
+      const ask = run.due > 0n && run.askId ? await findAsk(db, accountId, run.askId) : undefined;
+      if (!ask || number !== ask.ask.seq || ask.ask.kind === 'result') throw new Problem('not_found');
+      throw await paymentRequired(db, 'payment_required', ask, (await asks.balanceOf(accountId)).available);
     },
   );
 }

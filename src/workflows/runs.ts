@@ -5,6 +5,8 @@ import type { Db } from '../platform/database/clients.ts';
 import { prepared } from '../platform/database/statement.ts';
 import { amount, amountOut, head, headOut, idOut, timeOrNull, timeOut } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
+import { canBeRead } from './asks/advance.ts';
+import type { RunQuote } from './asks/policy.ts';
 import { parts, type RunState, runs } from './tables.ts';
 
 export type Run = typeof runs.$inferSelect;
@@ -22,9 +24,24 @@ export const RunOut = z
     ...headOut('run'),
     workflow_id: idOut('workflow'),
     service_id: idOut('service'),
-    state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
+    state: z.enum([
+      ...(['awaiting_payment', 'queued', 'running', 'paused'] as const),
+      ...(['succeeded', 'failed', 'cancelled', 'expired'] as const),
+    ]),
     cost: amountOut.describe('credits'),
     returned: amountOut.describe('credits given back'),
+    payment: z.object({
+      mode: z.enum(['upfront', 'after']),
+      state: z.enum(['none', 'open', 'part_paid', 'paid', 'expired', 'written_off', 'released']),
+      paid: amountOut.describe('credits taken for it'),
+      due: amountOut.describe('credits that are to be paid now'),
+      ask_id: idOut('ask').nullable().describe('the latest: what is due, or was'),
+      parts: z
+        .object({ paid: z.int(), of: z.int() })
+        .nullable()
+        .describe('of a run that is paid part by part: parts up to `paid` can be read'),
+      info: z.string().nullable().describe('why it is not paid as was wished'),
+    }),
     price_version: z.int(),
     input: z.unknown(),
     output: z.unknown(),
@@ -44,6 +61,10 @@ export const renderAccepted = (run: AcceptedRun): z.infer<typeof RunOut> => ({
   state: 'queued',
   cost: amount(run.cost),
   returned: 0,
+  payment: {
+    ...{ mode: 'upfront', state: 'paid', paid: amount(run.cost) },
+    ...{ due: 0, ask_id: null, parts: null, info: null },
+  },
   price_version: run.priceVersion,
   input: run.input,
   output: null,
@@ -59,7 +80,8 @@ export const renderRun = (run: Run): z.infer<typeof RunOut> => ({
   ...renderAccepted(run),
   state: run.state,
   returned: amount(run.returned),
-  output: run.output,
+  ...(run.quote === null ? {} : { payment: paymentOf(run, run.quote) }),
+  output: run.state === 'succeeded' ? run.output : null, // it is there before, where the last part is not paid
   failure: run.failureCode === null ? null : { code: run.failureCode, message: run.failureMessage },
   progress: run.progress as z.infer<typeof RunOut>['progress'],
   attempt: run.attempt,
@@ -67,16 +89,27 @@ export const renderRun = (run: Run): z.infer<typeof RunOut> => ({
   finished_at: timeOrNull(run.finishedAt),
 });
 
-export const isOver = (state: RunState): boolean =>
-  state === 'succeeded' || state === 'failed' || state === 'cancelled';
+const paymentOf = (run: Run, quote: RunQuote): z.infer<typeof RunOut>['payment'] => ({
+  mode: quote.mode,
+  state: run.paymentState,
+  paid: amount(run.paid),
+  due: amount(run.due),
+  ask_id: run.askId === null ? null : toWire('ask', run.askId),
+  parts: quote.milestones && { paid: run.paidParts, of: quote.milestones.length },
+  info: quote.info,
+});
 
-/** The first reply to a run, rebuilt from the run and its spend. */
+export const isOver = (state: RunState): boolean =>
+  state === 'succeeded' || state === 'failed' || state === 'cancelled' || state === 'expired';
+
+/** The first reply to a run, rebuilt from the run and its spend; `undefined` for a run that is paid by asks. */
 export async function acceptedBefore(
   db: Db,
   accountId: string,
   runId: string,
-): Promise<{ run: AcceptedRun; balance: Balances }> {
+): Promise<{ run: AcceptedRun; balance: Balances } | undefined> {
   const [run, balance] = await Promise.all([findRun(db, accountId, runId), spendOf(db, accountId, runId)]);
+  if (run && run.quote !== null) return undefined;
   if (!run || !balance) throw new Error('a run without its spend');
   return { run, balance };
 }
@@ -133,11 +166,28 @@ export const listRuns = (
     .orderBy(desc(runs.createdAt), desc(runs.id))
     .limit(limit);
 
-/** Partial results in the order of their numbers, after the number given. */
-export const listParts = (db: Db, accountId: string, runId: string, after: number, limit: number) =>
+const LAST_PART = 10_000;
+const isShown = (run: Run) => {
+  const last = canBeRead(run, LAST_PART) ? LAST_PART : run.paidParts;
+  return and(eq(parts.accountId, run.accountId), eq(parts.runId, run.id), sql`${parts.number} <= ${last}`);
+};
+
+export type Part = Pick<typeof parts.$inferSelect, 'number' | 'content' | 'createdAt'>;
+const shown = { number: parts.number, content: parts.content, createdAt: parts.createdAt };
+
+/** Partial results that can be read, in the order of their numbers, after the number given. */
+export const listParts = (db: Db, run: Run, after: number, limit: number): Promise<Part[]> =>
   db
-    .select({ number: parts.number, content: parts.content, createdAt: parts.createdAt })
+    .select(shown)
     .from(parts)
-    .where(and(eq(parts.accountId, accountId), eq(parts.runId, runId), sql`${parts.number} > ${after}`))
+    .where(and(isShown(run), sql`${parts.number} > ${after}`))
     .orderBy(parts.number)
     .limit(limit);
+
+export async function findPart(db: Db, run: Run, number: number): Promise<Part | undefined> {
+  const [part] = await db
+    .select(shown)
+    .from(parts)
+    .where(and(isShown(run), eq(parts.number, number)));
+  return part;
+}

@@ -6,6 +6,7 @@ import { newSigningSecret, replaceSigningSecret, signingSecrets } from '../platf
 import { amount, amountOut, head, headOut, JsonObject } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
+import { checkPolicy, type PaymentPolicy, PolicyOut } from './asks/policy.ts';
 import { services, workflows } from './tables.ts';
 
 export type Service = typeof services.$inferSelect;
@@ -18,6 +19,7 @@ export const ServiceOut = z
     credit_cost: amountOut,
     price_version: z.int(),
     input_schema: JsonObject,
+    payment: PolicyOut,
     active: z.boolean(),
   })
   .meta({ id: 'Service' });
@@ -29,6 +31,7 @@ export const renderService = (service: Service): z.infer<typeof ServiceOut> => (
   credit_cost: amount(service.creditCost),
   price_version: service.priceVersion,
   input_schema: service.inputSchema as Record<string, unknown>,
+  payment: service.payment,
   active: service.active,
 });
 
@@ -45,6 +48,7 @@ export interface ServiceTerms {
   reportIntervalS: number;
   maxConcurrency: number;
   refundOnFailure: 'full' | 'none';
+  payment: PaymentPolicy;
   active: boolean;
 }
 
@@ -54,6 +58,7 @@ export async function createService(
   vault: Vault,
   terms: ServiceTerms,
 ): Promise<{ service: Service; secret: string }> {
+  checkPolicy(terms.payment, terms.creditCost);
   const id = newId();
   const { secret, sealed } = newSigningSecret(vault, purposeOf(id));
   const [service] = await tx
@@ -64,11 +69,13 @@ export async function createService(
   return { service, secret };
 }
 
-/** Changes a service. A new cost is a new price version: existing workflows keep the cost they agreed to. */
+/** Changes a service. A new cost, or a new division of it, is a new price version: existing workflows keep what they agreed to. */
 export async function changeService(tx: Tx, id: string, change: Partial<ServiceTerms>): Promise<Service | undefined> {
   const before = await holdService(tx, id);
   if (!before) return undefined;
-  const isRepriced = change.creditCost !== undefined && change.creditCost !== before.creditCost;
+  const after = { ...before, ...change };
+  checkPolicy(after.payment, after.creditCost);
+  const isRepriced = priceOf(before) !== priceOf(after);
   const [service] = await tx
     .update(services)
     .set({ ...change, version: before.version + 1, priceVersion: before.priceVersion + (isRepriced ? 1 : 0) })
@@ -76,6 +83,9 @@ export async function changeService(tx: Tx, id: string, change: Partial<ServiceT
     .returning();
   return service;
 }
+
+const priceOf = ({ creditCost, payment }: Pick<Service, 'creditCost' | 'payment'>): string =>
+  `${creditCost} ${payment.milestones ?? ''}`;
 
 /** Replaces the signing secret; the former one signs along for a day. */
 export async function rotateSecret(tx: Tx, vault: Vault, id: string): Promise<string | undefined> {
@@ -98,7 +108,7 @@ export async function repriceWorkflows(tx: Tx, service: Service): Promise<number
   const [moved] = await tx.execute<{ count: number }>(sql`
     with moved as (
       update ${workflows} set credit_cost = ${service.creditCost}::bigint, price_version = ${service.priceVersion}::int,
-        version = version + 1
+        milestones = ${service.payment.milestones === null ? null : JSON.stringify(service.payment.milestones)}::text::jsonb, version = version + 1
       where service_id = ${service.id}::uuid and price_version <> ${service.priceVersion}::int and deleted_at is null
       returning id, account_id
     ), told as (

@@ -6,12 +6,13 @@ import { createGroupCommitter, type GroupCommitter, type Order } from '../platfo
 import { runHot, type Statement } from '../platform/database/statement.ts';
 import { failpoint } from '../platform/failpoints.ts';
 import { sqlState } from '../platform/http/failures.ts';
-import { Problem } from '../platform/http/problem.ts';
+import { type FieldError, Problem } from '../platform/http/problem.ts';
 import { amount } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
-import type { Definitions } from './definitions.ts';
+import { type Begun, startByTerms } from './asks/start.ts';
+import type { Definition, Definitions } from './definitions.ts';
 import { type AcceptedRun, acceptedBefore, isKeyTaken } from './runs.ts';
 
 /** The order to run a workflow, as the client sent it. */
@@ -22,7 +23,13 @@ export interface RunOrder {
   requestHash: Buffer;
   input: Record<string, unknown>;
   expectedCost: bigint | null;
+  /** What the client says of its payment: then the run is paid by an ask. */
+  payment?: 'upfront' | 'after' | undefined;
+  maxPrice?: bigint | undefined;
 }
+
+/** Paid by one statement, or by an ask. */
+export type Started = Accepted | Begun;
 
 export interface Accepted {
   run: AcceptedRun;
@@ -147,7 +154,7 @@ const RETRIES = 3;
 export async function startRun(
   deps: { commits: RunCommitter; db: Db; definitions: Definitions },
   order: RunOrder,
-): Promise<Accepted> {
+): Promise<Started> {
   for (let tries = 0; ; tries += 1) {
     const answer = await attempt(deps, order);
     if (answer !== 'again') return answer;
@@ -158,10 +165,12 @@ export async function startRun(
 async function attempt(
   { commits, db, definitions }: { commits: RunCommitter; db: Db; definitions: Definitions },
   order: RunOrder,
-): Promise<Accepted | 'again'> {
+): Promise<Started | 'again'> {
   const definition = await definitions.find(order.workflowId);
   const input = { ...definition?.inputDefaults, ...order.input };
   const errors = definition?.check(input) ?? [];
+  if (order.payment !== undefined || order.maxPrice !== undefined || definition?.isPlain === false)
+    return byTerms({ db, definitions }, order, definition, { value: input, errors });
   const runId = newId();
   const row: Row = [
     order.accountId,
@@ -186,7 +195,11 @@ async function attempt(
     return 'again';
   }
   if (answer.verdict === 'replay' && answer.knownRun) {
-    return { ...(await acceptedBefore(db, order.accountId, answer.knownRun)), replayed: true };
+    const before = await acceptedBefore(db, order.accountId, answer.knownRun);
+    // Without a spend it is of a time when the service was paid otherwise.
+    return before
+      ? { ...before, replayed: true }
+      : byTerms({ db, definitions }, order, definition, { value: input, errors });
   }
   if (answer.verdict === 'input_invalid') throw new Problem('input_invalid', undefined, { errors });
   if (answer.verdict !== 'runnable') throw refusal(answer);
@@ -207,6 +220,22 @@ async function attempt(
     deadlineAt,
   };
   return { run, balance: answer.balance, replayed: false };
+}
+
+async function byTerms(
+  { db, definitions }: { db: Db; definitions: Definitions },
+  order: RunOrder,
+  definition: Definition | undefined,
+  { value, errors }: { value: Record<string, unknown>; errors: FieldError[] },
+): Promise<Started | 'again'> {
+  const begun = await startByTerms(db, order, definition, { value, isFit: errors.length === 0 });
+  if (begun === 'input_invalid') throw new Problem('input_invalid', undefined, { errors });
+  if (begun === 'stale') definitions.forget(order.workflowId);
+  if (begun === 'stale' || begun === 'again') return 'again';
+  if (!('plain' in begun)) return begun;
+  const before = await acceptedBefore(db, order.accountId, begun.plain);
+  if (!before) throw new Error('a run without its spend');
+  return { ...before, replayed: true };
 }
 
 function refusal(answer: Answer): Problem {

@@ -12,11 +12,24 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 import { amount, bytea, createdAt, moment } from '../platform/database/columns.ts';
+import { type PaymentPolicy, type RunQuote, standardPolicy } from './asks/policy.ts';
 
 /** Schema `workflows`. */
 export const workflowsSchema = pgSchema('workflows');
 
-export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+/** `awaiting_payment`: not started. `paused`: it goes on once its next part is paid. `expired`: its payment never came. */
+export type RunState =
+  | 'awaiting_payment'
+  | 'queued'
+  | 'running'
+  | 'paused'
+  | 'succeeded'
+  | 'failed'
+  | 'cancelled'
+  | 'expired';
+
+/** What has become of its latest ask; `none`: nothing is asked yet, or will be. */
+export type PaymentState = 'none' | 'open' | 'part_paid' | 'paid' | 'expired' | 'written_off' | 'released';
 
 /** An operator's offer and how it is executed. */
 export const services = workflowsSchema.table('services', {
@@ -39,6 +52,8 @@ export const services = workflowsSchema.table('services', {
   reportIntervalS: integer('report_interval_s').notNull(),
   maxConcurrency: integer('max_concurrency').notNull(),
   refundOnFailure: text('refund_on_failure').$type<'full' | 'none'>().notNull().default('full'),
+  /** How its runs are paid; a change raises the version. */
+  payment: jsonb('payment').$type<PaymentPolicy>().notNull().default(standardPolicy),
   active: boolean('active').notNull().default(true),
   createdAt: createdAt(),
 });
@@ -55,6 +70,8 @@ export const workflows = workflowsSchema.table(
     name: text('name').notNull(),
     creditCost: amount('credit_cost').notNull(),
     priceVersion: integer('price_version').notNull(),
+    /** The agreed cost, part by part; null: it is one price. */
+    milestones: jsonb('milestones').$type<number[]>(),
     inputDefaults: jsonb('input_defaults').notNull().default({}),
     version: integer('version').notNull().default(1),
     createdAt: createdAt(),
@@ -90,6 +107,19 @@ export const runs = workflowsSchema.table(
     createdAt: createdAt(),
     startedAt: moment('started_at'),
     finishedAt: moment('finished_at'),
+    /** The terms of a run that is paid by asks (asks/); null: its cost was spent when it was accepted. */
+    quote: jsonb('quote').$type<RunQuote>(),
+    paymentState: text('payment_state').$type<PaymentState>().notNull().default('paid'),
+    /** Of a run with a quote: what was taken for it, and what its latest ask still wants. */
+    paid: amount('paid').notNull().default(sql`0`),
+    due: amount('due').notNull().default(sql`0`),
+    askId: uuid('ask_id'),
+    /** How many of its milestones are paid: parts up to this number can be read. */
+    paidParts: integer('paid_parts').notNull().default(0),
+    /** Attempts that earlier milestones took. */
+    attemptsBefore: integer('attempts_before').notNull().default(0),
+    /** The executor has delivered all; the output waits for what is still to be paid. */
+    deliveredAt: moment('delivered_at'),
   },
   (t) => [
     primaryKey({ name: 'runs_pkey', columns: [t.accountId, t.id] }),

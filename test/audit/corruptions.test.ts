@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { askCorruptions } from './ask-corruptions.ts';
 import { paymentCorruptions, runCorruptions } from './corruptions.ts';
 import { databaseCorruptions } from './database-corruptions.ts';
 import { didCorruptions } from './did-corruptions.ts';
@@ -24,6 +25,7 @@ const corruptions: Corruption[] = [
   ...requestCorruptions,
   ...refundCorruptions,
   ...orderCorruptions,
+  ...askCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

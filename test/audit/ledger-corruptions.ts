@@ -145,13 +145,13 @@ export const ledgerCorruptions: Corruption[] = [
   ],
   [
     'a hold that captured more than its transfers',
-    "update credits.holds set captured = captured + 1 where for_type = 'ask'",
+    "update credits.holds set captured = captured + 1 where for_type = 'test'",
     ['L12'],
   ],
   [
     'a hold that gave more than it had',
-    `alter table credits.holds drop constraint holds_spent_once; update credits.holds set released = amount`,
+    `alter table credits.holds drop constraint holds_spent_once; update credits.holds set released = amount where for_type = 'test'`,
     ['L12'],
   ],
-  ['a hold that vanished', 'delete from credits.holds', ['L17']],
+  ['a hold that vanished', "delete from credits.holds where for_type = 'test'", ['L17']],
 ];

@@ -3,9 +3,10 @@ import postgres from 'postgres';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
 import { allChecks } from '../../src/audit.ts';
+import { settle } from '../../src/payments/index.ts';
 import { type AuditResult, type Mode, openAuditClient, runAudit } from '../../src/platform/audit/run-audit.ts';
 import { auditSealer } from '../../src/platform/audit-log.ts';
-import { openDatabase, type Sql } from '../../src/platform/database/clients.ts';
+import { openDatabase, type Sql, type Tx } from '../../src/platform/database/clients.ts';
 import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { type Chain, dollarsOf, payDollars, startChain } from '../harness/chain.ts';
@@ -90,6 +91,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await seal(shop);
   await runInEveryWay(shop, executor, ada);
   await giveBackInEveryWay(shop, executor);
+  await payByAsks(shop, executor);
   await hold(shop, ada);
   await identify(shop, ada);
   await sell(shop);
@@ -185,6 +187,82 @@ async function giveBackInEveryWay(shop: Shop, executor: Executor): Promise<void>
   );
   await eve.ok('POST', `/v1/runs/${run.id}/cancel`);
   await ask({ type: 'run', id: run.id });
+}
+
+/** Asks that are open, paid from credits, by a purchase and by another rail, short, too late, written off, and of several parts. */
+async function payByAsks(shop: Shop, executor: Executor): Promise<void> {
+  const { operator, farebox, omise, sql } = shop;
+  const zoe = await newCustomer(farebox);
+  await operator.ok('POST', `/v1/admin/accounts/${zoe.accountId}/grants`, {
+    body: { credits: 45, reason: 'to begin' },
+  });
+  const rails = [{ rail: 'credits' }, { rail: 'omise', currency: 'THB', price_per_credit: 200 }];
+  const begin = async (path: string, payment: Json, wished: Json = {}): Promise<Json> => {
+    const service = await offer(operator, executor, path, { credit_cost: 30, payment: { rails, ...payment } });
+    const workflow = await workflowOf(zoe, service);
+    return (await zoe.post(`/v1/workflows/${workflow.id}/runs`, wished)).body;
+  };
+  const stands = (id: string, isSo: (run: Json) => boolean) => eventually(() => zoe.ok('GET', `/v1/runs/${id}`), isSo);
+  const askOf = (id: string, state: string) =>
+    eventually(
+      () => zoe.ok('GET', `/v1/asks/${id}`),
+      (ask) => ask.state === state,
+    );
+  const age = (id: string) => sql`update workflows.asks set expires_at = now() where id = ${fromWire('ask', id)}`;
+  const bring = (id: string, credits: bigint) =>
+    asPart(farebox.database.appUrl, (tx) => {
+      const purpose = { type: 'ask', id: fromWire('ask', id) };
+      return settle(tx, { rail: 'test', key: id, accountId: fromWire('account', zoe.accountId), credits, purpose });
+    });
+  const upfront = { payment: 'upfront' };
+  const milestones = { milestones: [10, 20] };
+
+  const first = (await begin('/milestones', milestones)).run; // 35 left
+  const { payment } = await stands(first.id, ({ state }) => state === 'paused');
+  const failing = (await begin('/refuse', {}, upfront)).run; // and back again
+  await stands(failing.id, ({ state }) => state === 'failed');
+  await zoe.ok('POST', `/v1/asks/${payment.ask_id}/pay`, { body: { rail: 'credits' } }); // 15 left
+  await stands(first.id, ({ state }) => state === 'succeeded');
+  await stands((await begin('/milestones', milestones)).run.id, ({ state }) => state === 'paused'); // 5 left, and it waits
+
+  const bought = await begin('/echo', {}, upfront);
+  const opened = await zoe.ok('POST', `/v1/asks/${bought.ask_id}/pay`, { body: { rail: 'omise' } });
+  await fetch(`${opened.status_url}/pay`, {
+    ...{ method: 'POST', body: new URLSearchParams({ method: 'promptpay' }), redirect: 'manual' },
+  });
+  omise.pay(shop.chargeOf({ id: opened.purchase_id }));
+  await askOf(bought.ask_id, 'paid');
+  const short = await begin('/echo', { underpay: 'accumulate' }, upfront);
+  await bring(short.ask_id, 12n);
+  await askOf(short.ask_id, 'part_paid');
+  const late = await begin('/echo', {}, upfront);
+  await age(late.ask_id);
+  await askOf(late.ask_id, 'expired');
+  await bring(late.ask_id, 9n);
+  const cancelled = await begin('/echo', {}, upfront);
+  await zoe.ok('POST', `/v1/runs/${cancelled.run_id}/cancel`);
+  const owed = async () => {
+    const { run } = await begin('/echo', { mode: 'after' });
+    return stands(run.id, ({ payment }) => payment.due > 0);
+  };
+  await owed();
+  const lost = await owed();
+  await age(lost.payment.ask_id);
+  await askOf(lost.payment.ask_id, 'written_off');
+  await begin('/async-silent', { mode: 'after' }); // under way
+  await eventually(
+    () => zoe.ok('GET', `/v1/asks/${late.ask_id}`),
+    ({ surplus }) => surplus === 9,
+  );
+}
+
+async function asPart<T>(url: string, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const { db, close } = await openDatabase({ url, pool: 2 });
+  try {
+    return await db.transaction(work);
+  } finally {
+    await close();
+  }
 }
 
 /** Orders that are open, taken, and paid for a session. */
@@ -318,7 +396,7 @@ async function heard(customer: Client): Promise<void> {
 async function hold({ farebox }: Shop, { accountId }: Client): Promise<void> {
   await asApplication(farebox.database.appUrl, async (app) => {
     const [account, id] = [fromWire('account', accountId), randomUUID()];
-    await app`select credits.hold(${account}::uuid, ${id}::uuid, 90, 'ask', ${id}::uuid, null, 'test', ${id}::uuid)`;
+    await app`select credits.hold(${account}::uuid, ${id}::uuid, 90, 'test', ${id}::uuid, null, 'test', ${id}::uuid)`;
     for (const [verb, amount] of [
       ['capture', 30],
       ['capture', 20],

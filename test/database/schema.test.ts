@@ -4,15 +4,18 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as credits from '../../src/credits/tables.ts';
 import * as identity from '../../src/identity/tables.ts';
+import * as arrivals from '../../src/payments/arrivals/tables.ts';
 import * as orders from '../../src/payments/orders/tables.ts';
 import * as requests from '../../src/payments/requests/tables.ts';
 import * as purchases from '../../src/payments/tables.ts';
 import * as platform from '../../src/platform/database/tables.ts';
 import * as refunds from '../../src/refunds/tables.ts';
-import * as workflows from '../../src/workflows/tables.ts';
+import * as asks from '../../src/workflows/asks/tables.ts';
+import * as runs from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
-const payments = { ...purchases, ...requests, ...orders };
+const payments = { ...purchases, ...requests, ...orders, ...arrivals };
+const workflows = { ...runs, ...asks };
 const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
   Object.values(exported)
@@ -120,12 +123,15 @@ test('every reference inside a context has its foreign key, or is a decision tha
     'credits.transfers.ref_id', // whatever caused it, of any context
     'identity.did_challenges.subject_id', // opaque: an account, or an object of another context
     'identity.refresh_tokens.family_id', // names the log-in, which has no row
+    'payments.arrivals.account_id', // of identity
+    'payments.arrivals.for_id', // opaque: a purpose of another context
     'payments.orders.merchant_id', // of identity
     'payments.orders.payer_id', // of identity
     'payments.payment_requests.challenge_id', // of identity
     'payments.payment_requests.merchant_id', // of identity
     'payments.payment_requests.payer_account_id', // of identity
     'payments.purchases.account_id', // of identity
+    'payments.purchases.for_id', // opaque: a purpose of another context
     'refunds.clawbacks.account_id', // of identity
     'refunds.clawbacks.purchase_id', // of payments
     'refunds.history.refund_id', // a refund or a claw-back
@@ -133,6 +139,7 @@ test('every reference inside a context has its foreign key, or is a decision tha
     'refunds.refunds.challenge_id', // of identity
     'refunds.refunds.subject_id', // opaque: a purchase, a payment request, a run
     'refunds.sightings.purchase_id', // of payments
+    'workflows.runs.ask_id', // the latest of its asks, which refer to it
     'workflows.runs.service_id', // a key would lock the service's row for every run
     'workflows.runs.workflow_id', // a key would lock the workflow's row for every run
     'workflows.workflows.account_id', // of identity

@@ -47,7 +47,31 @@ const CHECKS: Record<string, string> = {
     select t.id from credits.transfers t
       left join payments.purchases p on p.id = t.ref_id and t.ref_type = 'purchase'
       left join payments.completions o on o.id = t.ref_id and t.ref_type = 'completion'
-    where t.kind = 'purchase' and p.id is null and o.id is null`,
+      left join payments.arrivals v on v.id = t.ref_id and t.ref_type = 'arrival' and v.credits = t.amount
+    where t.kind = 'purchase' and p.id is null and o.id is null and v.id is null`,
+  'what came for an ask is set aside for it, or was decided on, once': `
+    select v.id from payments.arrivals v
+      left join credits.holds h on h.account_id = v.account_id and h.id = v.id
+      left join workflows.settlements s on s.account_id = v.account_id and s.id = v.id
+    where v.for_type = 'ask' and v.held > 0 and (h.amount is distinct from v.held
+      or s.id is null and h.captured + h.released > 0 or s.credits <> v.held)`,
+  'an ask is paid by exactly its amount, and no other takes anything but a debt that was written off': `
+    select a.id from workflows.asks a left join credits.holds h on h.for_type = 'ask' and h.for_id = a.id
+    group by a.id, a.state, a.amount, a.received
+    having coalesce(sum(h.captured), 0) <> case a.state when 'paid' then a.amount when 'written_off' then a.received else 0 end`,
+  'a run that is paid by asks was taken what it says, and never spent for': `
+    select r.id from workflows.runs r left join workflows.asks a on a.run_id = r.id
+      left join credits.holds h on h.for_type = 'ask' and h.for_id = a.id
+    where r.quote is not null group by r.account_id, r.id, r.paid
+    having coalesce(sum(h.captured), 0) <> r.paid`,
+  'nothing that is paid upfront was worked on unpaid': `
+    select r.id from workflows.runs r where r.quote ->> 'mode' = 'upfront' and r.attempt > 0 and r.paid_parts = 0`,
+  'no more is owed for runs that are paid afterwards than the tab says': `
+    select b.account_id from workflows.tabs b
+      left join workflows.runs r on r.account_id = b.account_id and r.service_id = b.service_id and r.quote ->> 'mode' = 'after'
+        and (r.state in ('queued', 'running') or r.state = 'succeeded' and r.payment_state in ('open', 'part_paid'))
+    group by b.account_id, b.service_id, b.runs, b.credits
+    having count(r.id) <> b.runs or coalesce(sum(r.cost), 0) <> b.credits`,
   'a payment request is complete as long as its transfers lie in the chain, and credited once for each completion': `
     select q.id from payments.payment_requests q
       left join payments.completions o on o.request_id = q.id and o.reversed_at is null
@@ -61,22 +85,25 @@ const CHECKS: Record<string, string> = {
   'a run is paid once, by its owner': `
     select r.id from workflows.runs r
       left join credits.transfers t on t.kind = 'spend' and t.ref_type = 'run' and t.ref_id = r.id
-    group by r.account_id, r.id, r.cost
-    having count(t.id) <> 1 or bool_or(t.amount <> r.cost or t.account_id <> r.account_id)`,
+    group by r.account_id, r.id, r.cost, r.quote
+    having count(t.id) <> (r.quote is null)::int or bool_or(t.amount <> r.cost or t.account_id <> r.account_id)`,
   'no spend without its run': `
     select t.id from credits.transfers t left join workflows.runs r on r.id = t.ref_id
     where t.kind = 'spend' and r.id is null`,
   'what a run gave back is what the ledger gave back, and for a success only by a refund': `
     select r.id from workflows.runs r
-      left join credits.transfers t on t.kind = 'return' and t.ref_type = 'run' and t.ref_id = r.id
-    group by r.account_id, r.id, r.returned, r.state
-    having count(t.id) > 1 or coalesce(sum(t.amount), 0) <> r.returned or (r.state = 'succeeded' and r.returned > 0
+      left join workflows.asks a on a.run_id = r.id
+      left join workflows.settlements s on s.ask_id = a.id
+      left join credits.transfers t on t.kind = 'return' and (t.ref_type = 'run' and t.ref_id = r.id and a.id is null
+        or t.ref_type = 'settlement' and t.ref_id = s.id)
+    group by r.account_id, r.id, r.returned, r.state, r.quote
+    having (count(t.id) > 1 and r.quote is null) or coalesce(sum(t.amount), 0) <> r.returned or (r.state = 'succeeded' and r.returned > 0
       and not exists (select from refunds.refunds f where f.subject_id = r.id and f.state = 'completed'))`,
   'a run has an end exactly when it is over': `
-    select id from workflows.runs where (finished_at is not null) <> (state in ('succeeded', 'failed', 'cancelled'))`,
+    select id from workflows.runs where (finished_at is not null) <> (state in ('succeeded', 'failed', 'cancelled', 'expired'))`,
   'a run ended once': `
     select subject_id from platform.events
-    where type in ('workflows.run_succeeded', 'workflows.run_failed', 'workflows.run_cancelled')
+    where type in ('workflows.run_succeeded', 'workflows.run_failed', 'workflows.run_cancelled', 'workflows.run_expired')
     group by subject_id having count(*) > 1`,
   'what a provider gave back for a refund, it gave back once': `
     select refund_id from refunds.payouts where refund_id is not null group by refund_id having count(*) > 1`,

@@ -141,6 +141,11 @@ const refundable = async (world: World): Promise<Json> => {
   await world.owner.ok('POST', `/v1/runs/${run.id}/cancel`);
   return { subject: { type: 'run', id: run.id }, reason };
 };
+const paidAsk = async ({ owner, workflow }: World): Promise<string> => {
+  const body = { payment: 'upfront' };
+  const { run } = await owner.ok('POST', `/v1/workflows/${workflow.id}/runs`, { body });
+  return run.payment.ask_id;
+};
 const refunded = async (world: World): Promise<string> =>
   (await world.owner.ok('POST', '/v1/refunds', { body: await refundable(world) })).id;
 const webhook = { url: 'https://hooks.example.com/', events: ['platform.*'] };
@@ -279,6 +284,15 @@ export const requests: Record<string, Ask> = {
   'GET /v1/runs/:id': async (world) => at(`/v1/runs/${(await world.startRun()).run.id}`),
   'POST /v1/runs/:id/cancel': async (world) => at(`/v1/runs/${(await world.startRun()).run.id}/cancel`),
   'GET /v1/runs/:id/parts': async (world) => at(`/v1/runs/${(await world.startRun()).run.id}/parts`),
+  'GET /v1/runs/:id/parts/:number': async (world) => {
+    const { run, callback } = await world.startRun();
+    const body = { part: 1, content: 'x' };
+    await world.owner.ok('POST', `/v1/executor/runs/${run.id}/parts`, { body, token: callback });
+    return at(`/v1/runs/${run.id}/parts/1`);
+  },
+  'GET /v1/asks': () => at('/v1/asks'),
+  'GET /v1/asks/:id': async (world) => at(`/v1/asks/${await paidAsk(world)}`),
+  'POST /v1/asks/:id/pay': async (world) => at(`/v1/asks/${await paidAsk(world)}/pay`, { rail: 'credits' }),
   'GET /v1/runs/:id/events': async (world) => {
     const { run } = await world.startRun();
     await world.owner.ok('POST', `/v1/runs/${run.id}/cancel`); // so that the stream ends

@@ -80,7 +80,7 @@ describe.each(sides)('the %s document', (side, routes: Row[]) => {
       .map(([path]) => path);
     expect(required.sort()).toEqual(
       side === 'public'
-        ? ['/v1/payment-requests', '/v1/purchases', '/v1/refunds', '/v1/workflows/{id}/runs']
+        ? ['/v1/asks/{id}/pay', '/v1/payment-requests', '/v1/purchases', '/v1/refunds', '/v1/workflows/{id}/runs']
         : [
             '/v1/admin/accounts/{id}/adjustments',
             '/v1/admin/accounts/{id}/grants',

@@ -3,6 +3,7 @@ import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { toWire } from '../../platform/ids.ts';
+import { settlePurchase } from '../arrivals/settle.ts';
 import { lockOrderOf, settleOrder } from '../orders/settle.ts';
 import type { Charge } from '../rails/rail.ts';
 import { charges, claims, purchases } from '../tables.ts';
@@ -151,6 +152,7 @@ async function credit(tx: Tx, attempt: Attempt, purchase: Purchase, charge: Char
     },
   });
   if (waiting) await settleOrder(tx, waiting, purchase.accountId);
+  await settlePurchase(tx, purchase, { rail: 'omise', key: charge.id, available: outcome.available });
   return { applied: 'credited', purchase: completed };
 }
 

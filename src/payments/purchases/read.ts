@@ -11,7 +11,7 @@ import type { Purchase } from './history.ts';
 export const PurchaseOut = z
   .object({
     ...headOut('purchase'),
-    package_id: idOut('package').nullable().describe('null: bought for an order'),
+    package_id: idOut('package').nullable().describe('null: exactly the credits that something costs'),
     credits: amountOut,
     price: amountOut.describe('minor units of the currency'),
     currency: z.string(),

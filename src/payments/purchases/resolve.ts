@@ -4,6 +4,7 @@ import { audit } from '../../platform/audit-log.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
+import { settlePurchase } from '../arrivals/settle.ts';
 import { closeDifferences } from '../differences.ts';
 import { lockOrderOf, settleOrder } from '../orders/settle.ts';
 import { claims, differences, purchases } from '../tables.ts';
@@ -53,5 +54,6 @@ export async function resolveReview(
   await failpoint('payments.resolve.after_post');
   const completed = await move(tx, purchase, 'completed', {});
   if (waiting) await settleOrder(tx, waiting, purchase.accountId);
+  await settlePurchase(tx, purchase, { rail: 'operator', key: purchase.id, available: outcome.available });
   return completed;
 }

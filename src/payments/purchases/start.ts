@@ -90,7 +90,7 @@ export async function recordPurchase(
   return insertPurchase(tx, deps, { accountId, method, returnUri, expiresInS, ...what });
 }
 
-/** A pending purchase of so many credits: of a package, or for an order. */
+/** A pending purchase of so many credits: of a package, or for something that costs so many. */
 export async function insertPurchase(
   tx: Tx,
   deps: Pick<StartDeps, 'maxPending' | 'livemode'>,
@@ -101,7 +101,7 @@ export async function insertPurchase(
     Purchase,
     'accountId' | 'packageId' | 'packageName' | 'credits' | 'price' | 'currency' | 'method' | 'returnUri'
   > &
-    Partial<Pick<Purchase, 'orderId' | 'orderSession'>> & { expiresInS: number },
+    Partial<Pick<Purchase, 'orderId' | 'orderSession' | 'forType' | 'forId'>> & { expiresInS: number },
 ): Promise<Purchase> {
   await checkPending(tx, deps, order.accountId);
   const [purchase] = await tx

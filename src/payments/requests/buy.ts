@@ -57,7 +57,7 @@ const requestFor = (purchase: Purchase, payerDid: string, { asset, amount }: { a
 });
 
 /** What is paid on chain is agreed to by a DID of the account. */
-async function payerOf(tx: Tx, { accountId, payer }: ChainOrder): Promise<string> {
+export async function payerOf(tx: Tx, { accountId, payer }: Pick<ChainOrder, 'accountId' | 'payer'>): Promise<string> {
   const own = (await listDids(tx, accountId)).map(({ did }) => did);
   const wanted = payer === null ? own[0] : parseDid(payer).did;
   if (wanted === undefined || !own.includes(wanted))

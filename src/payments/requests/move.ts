@@ -3,7 +3,9 @@ import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { newId, toWire } from '../../platform/ids.ts';
+import { settlePurchase } from '../arrivals/settle.ts';
 import { lockOrderOf, settleOrder } from '../orders/settle.ts';
+import { purchases } from '../tables.ts';
 import { decide, sum } from './decide.ts';
 import { type Actor, note, type PaymentRequest, tellRequest } from './history.ts';
 import { followRequest } from './purchase.ts';
@@ -76,7 +78,7 @@ async function complete(tx: Tx, request: PaymentRequest): Promise<void> {
   if (payerAccountId === null || credits === null) throw new Error('credits for nobody');
   const cause = { type: 'completion', id: completion.id };
   const waiting = await lockOrderOf(tx, request.purchaseId);
-  const { result, transferId } = await post(tx, 'purchase', payerAccountId, credits, cause);
+  const { result, transferId, available } = await post(tx, 'purchase', payerAccountId, credits, cause);
   if (result !== 'posted' || transferId === null) throw new Error(`the credit of a payment request was ${result}`);
   await failpoint('payments.request.after_post');
   await note(tx, request.id, {
@@ -85,6 +87,10 @@ async function complete(tx: Tx, request: PaymentRequest): Promise<void> {
     detail: { transfer_id: toWire('transfer', transferId) },
   });
   if (waiting) await settleOrder(tx, waiting, payerAccountId);
+  if (request.purchaseId === null) return;
+  const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, request.purchaseId));
+  if (!purchase) throw new Error('a payment request for a purchase that is not there');
+  await settlePurchase(tx, purchase, { rail: 'evm', key: completion.id, available });
 }
 
 /** The money is gone from the chain: so are the credits, and what was spent of them is a debt. */

@@ -10,6 +10,8 @@ export interface NewEvent {
   /** uuid of what it happened to. Within a subject, `seq` is the order in which it happened. */
   subjectId: string;
   payload: Record<string, unknown>;
+  /** Told to an account, and to the contexts that listen as well. */
+  inward?: boolean;
 }
 
 /**
@@ -18,8 +20,9 @@ export interface NewEvent {
  */
 export async function appendEvents(tx: Tx, news: NewEvent[]): Promise<void> {
   if (news.length === 0) return;
-  const told = await tx.insert(events).values(news).returning({ seq: events.seq, accountId: events.accountId });
-  for (const { seq, accountId } of told) if (accountId === null) await deliver(tx, seq);
+  const rows = news.map(({ inward: _, ...row }) => row);
+  const told = await tx.insert(events).values(rows).returning({ seq: events.seq });
+  for (const [n, { seq }] of told.entries()) if (news[n]?.accountId === null || news[n]?.inward) await deliver(tx, seq);
 }
 
 /** A delivery for each context that listens. */

@@ -61,6 +61,21 @@ export const codes = {
     'Not enough credits',
     'Buy one of the packages in `pay_with`, then repeat the request with the same Idempotency-Key.',
   ],
+  payment_required: [
+    402,
+    'The run has to be paid first',
+    'Pay the ask in one of the ways in `pay_with`; or repeat the request with the same Idempotency-Key once there are enough credits.',
+  ],
+  price_above_max: [
+    402,
+    'The run costs more than you want to pay',
+    'Read `amount`, and raise `max_price` if you agree.',
+  ],
+  credit_limit_reached: [
+    402,
+    'Earlier runs are still to be paid',
+    'Pay the ask that `ask_id` names, or wait until the runs under way are done and pay those.',
+  ],
   order_not_paid: [
     402,
     'The order is not paid',
@@ -98,6 +113,7 @@ export const codes = {
   order_claimed: [409, 'Another wallet has taken the order', 'Give it up with that wallet, or start a new order.'],
   order_exists: [409, 'There is another order of this name', 'Use a new `order_id` for a new order.'],
   too_many_pending: [409, 'Too many unpaid purchases are open', 'Pay or cancel one first.'],
+  too_many_unpaid: [409, 'Too many runs wait for their payment', 'Pay or cancel one first.'],
   not_refundable: [409, 'There is nothing to give back', 'See `detail`: nothing is left of it, or it was never paid.'],
   refund_limit_reached: [
     409,
@@ -106,9 +122,15 @@ export const codes = {
   ],
   run_finished: [409, 'The run has ended', 'Nothing more can be reported on it or done to it.'],
   attempt_superseded: [409, 'A newer attempt of this run exists', 'Stop working on this attempt; its token is void.'],
+  run_paused: [
+    409,
+    'The run waits for the payment of its next part',
+    'Stop working on this attempt; the run is dispatched again once it is paid.',
+  ],
   part_conflict: [409, 'This part was reported with other content', 'Give each part its own number.'],
   payment_request_expired: [410, 'The payment request was not paid in time', 'Ask the merchant for a new one.'],
   order_expired: [410, 'The order was not paid in time', 'Start a new one at the shop.'],
+  ask_expired: [410, 'The price was not paid in time', 'Start a new run, with a new Idempotency-Key.'],
   link_expired: [410, 'The link is no longer valid', 'Ask for a new one.'],
   body_too_large: [413, 'The body is too large', 'Stay under the limit of the route.'],
   uri_too_long: [414, 'The address is too long', 'Shorten it.'],
@@ -136,6 +158,11 @@ export const codes = {
   refund_too_large: [422, 'So much cannot be given back', 'Ask for `refundable` at most.'],
   refund_target_unavailable: [422, 'It cannot be given back that way', 'Use the other `target`.'],
   did_required: [422, 'The account needs a DID for this', 'Link the DID that will pay: `POST /v1/me/dids`.'],
+  payment_mode_unavailable: [
+    422,
+    'The service is not paid like that',
+    'Leave `payment` out, or see `payment.mode` of the service.',
+  ],
   method_unavailable: [422, 'The payment method is not available', 'Choose one of the methods that the package lists.'],
   return_uri_refused: [
     422,
