@@ -3,6 +3,7 @@ export { watchCapabilities } from './capability.ts';
 export { paymentsCommands } from './commands.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
+export { receiptRoutes } from './lightning/receipt-routes.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
 export { claimOfOrder, lockPaidOrder, noteOrderRefunded, orderOfShop } from './orders/refund.ts';
@@ -18,7 +19,7 @@ export {
   type PaidPurchase,
   settleShare,
 } from './purchases/refund.ts';
-export { evmRail, omiseRail } from './rails/configured.ts';
+export { evmRail, omiseRail, zapRules } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
 export { displayAmount } from './rails/evm/terms.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';
