@@ -45,3 +45,34 @@ export const zapProviders = list
 
 const endOf = (day: string) => new Date(new Date(day).getTime() + 86_399_999);
 const isDate = (date: Date | null) => date === null || !Number.isNaN(date.getTime());
+
+/** A connection to a wallet (NIP-47): whom to ask, where, and as whom. */
+export interface WalletConnection {
+  walletKey: string;
+  relays: string[];
+  secret: Uint8Array;
+}
+
+const MAX_RELAYS = 4;
+const isRelayUrl = (text: string) => {
+  const url = URL.parse(text);
+  const isOwn = url !== null && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
+  return url !== null && url.username === '' && (url.protocol === 'wss:' || (url.protocol === 'ws:' && isOwn));
+};
+
+/** `nostr+walletconnect://<key of the wallet>?relay=…&secret=…`, as wallets show it. */
+export const walletConnection = z.string().transform((text, context): WalletConnection => {
+  const url = URL.parse(text.replace(/^nostr\+?walletconnect:(\/\/)?/, 'nostr://'));
+  const relays = url?.searchParams.getAll('relay') ?? [];
+  const secret = keyOf(url?.searchParams.get('secret') ?? '');
+  const refuse = (message: string) => {
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  };
+  if (!/^nostr\+?walletconnect:/.test(text) || !url || !isHex32(url.hostname))
+    return refuse('must be a connection as the wallet shows it: nostr+walletconnect://…');
+  if (relays.length === 0 || relays.length > MAX_RELAYS || !relays.every(isRelayUrl))
+    return refuse(`must name one to ${MAX_RELAYS} relays by wss (ws is accepted on this machine only)`);
+  if (!secret || !isKey(secret)) return refuse('must carry its secret');
+  return { walletKey: url.hostname, relays, secret };
+});
