@@ -14,6 +14,7 @@ const clock = [
   'test/database/restart-over-http.test.ts',
   'test/http/{connections,draining,operations}.test.ts',
   'test/identity/{accounts,passwords,sessions}.test.ts',
+  'test/nostr/flood.test.ts',
   'test/payments/{client,client-tls,evm-endpoints,fixtures,outage,qr,random}.test.ts',
   'test/platform/{alarms,feed,workers}.test.ts',
   'test/sandbox/{omise-client,omise-webhooks,tcp-proxy}.test.ts',

@@ -27,10 +27,12 @@ import {
   paymentsOperatorRoutes,
   paymentsRoutes,
   paymentsWorkers,
+  receiptRoutes,
   requestPages,
   requestRoutes,
   watchCapabilities,
   webhookRoutes,
+  zapRules,
 } from './payments/index.ts';
 import { watchHalt } from './platform/audit/halt.ts';
 import { auditRoutes } from './platform/audit/routes.ts';
@@ -195,6 +197,10 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   await identityPages(front, identity);
   creditsRoutes(front, { db, balanceOf, cursors });
   paymentsRoutes(front, payments);
+  receiptRoutes(front, {
+    ...{ db, zapRules: zapRules(config) },
+    verificationsPerMinute: Math.ceil(config.RATE_READ_PER_MIN / 50), // each weighs as much as so many reads
+  });
   const wakeChecker = () => crew.wake('request-transactions');
   const requests = { ...payments, serviceDid, wakeChecker };
   requestRoutes(front, requests);

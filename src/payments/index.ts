@@ -4,6 +4,7 @@ export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
+export { receiptRoutes } from './lightning/receipt-routes.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
 export { refundUriOf } from './orders/addresses.ts';
@@ -22,7 +23,7 @@ export {
   settleShare,
 } from './purchases/refund.ts';
 export { checkReturnUri } from './purchases/start.ts';
-export { evmRail, omiseRail } from './rails/configured.ts';
+export { evmRail, evmRail, omiseRail, omiseRail, zapRules } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
 export { displayAmount, type Terms as ChainTerms } from './rails/evm/terms.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';

@@ -1,5 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import { lookup as resolve } from 'node:dns/promises';
+import type { LookupFunction } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import ipaddr from 'ipaddr.js';
@@ -61,9 +62,7 @@ export function createEgress(
   allow: string[],
   { lookup = systemLookup, closeWithinMs = CLOSE_WITHIN_MS }: { lookup?: Lookup; closeWithinMs?: number } = {},
 ): Egress {
-  const allowed = new Set(allow.map((entry) => entry.toLowerCase()));
-  const isAllowed = (url: URL) =>
-    allowed.has(`${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`);
+  const isAllowed = allowList(allow);
   // One signal bounds each call as a whole; undici's own limits on its phases would only blur what happened.
   const limits = { headersTimeout: 0, bodyTimeout: 0 };
   const connect = { timeout: CONNECT_TIMEOUT_MS, minVersion: 'TLSv1.2' } as const;
@@ -72,29 +71,13 @@ export function createEgress(
     ...limits,
     connect: {
       ...connect,
-      // What was checked is what is connected to: no second look-up that could answer differently.
-      lookup: (host, options, done) => {
-        checkedAddresses(host, lookup).then(
-          ([first, ...others]) =>
-            options.all ? done(null, [first, ...others]) : done(null, first.address, first.family),
-          (fault) => done(fault, []),
-        );
-      },
+      lookup: guardedLookup(lookup),
     },
   });
   const inHand = new Set<Promise<unknown>>();
   let isClosing = false;
   let isCut = false;
-  const refusal = (url: URL): string | undefined => {
-    if (url.username !== '' || url.password !== '') return 'must not carry credentials';
-    if (isAllowed(url)) return /^https?:$/.test(url.protocol) ? undefined : 'must be http or https';
-    if (url.protocol !== 'https:') return 'must be https';
-    if (!PORTS.has(url.port)) return 'must use port 443 or 8443';
-    const literal = url.hostname.replace(/^\[|\]$/g, '');
-    if (ipaddr.isValid(literal) && !isPublic(literal)) return 'must be a public address';
-    if (/(^|\.)(localhost|local|internal|home\.arpa)\.?$/i.test(url.hostname)) return 'must be a public name';
-    return undefined;
-  };
+  const refusal = (url: URL) => refusalOf(url, 'http', isAllowed);
   return {
     check: (text, pointer) => {
       const refused = URL.canParse(text) ? refusal(new URL(text)) : 'must be a URL';
@@ -128,6 +111,36 @@ export function createEgress(
     },
   };
 }
+
+/** Targets that may be private and plain, `host:port` each. */
+export function allowList(allow: string[]): (url: URL) => boolean {
+  const allowed = new Set(allow.map((entry) => entry.toLowerCase()));
+  const portOf = ({ port, protocol }: URL) => port || (/^(https|wss):$/.test(protocol) ? '443' : '80');
+  return (url) => allowed.has(`${url.hostname}:${portOf(url)}`);
+}
+
+/** Why an address may not be called by its spelling alone; `scheme` is the plain one, to which an `s` belongs. */
+export function refusalOf(url: URL, scheme: 'http' | 'ws', isAllowed: (url: URL) => boolean): string | undefined {
+  const isPlain = url.protocol === `${scheme}:`;
+  if (url.username !== '' || url.password !== '') return 'must not carry credentials';
+  if (isAllowed(url)) return isPlain || url.protocol === `${scheme}s:` ? undefined : `must be ${scheme} or ${scheme}s`;
+  if (url.protocol !== `${scheme}s:`) return `must be ${scheme}s`;
+  if (!PORTS.has(url.port)) return 'must use port 443 or 8443';
+  const literal = url.hostname.replace(/^\[|\]$/g, '');
+  if (ipaddr.isValid(literal) && !isPublic(literal)) return 'must be a public address';
+  if (/(^|\.)(localhost|local|internal|home\.arpa)\.?$/i.test(url.hostname)) return 'must be a public name';
+  return undefined;
+}
+
+/** Only public addresses, and what was checked is what is connected to: no second look-up that could answer differently. */
+export const guardedLookup =
+  (lookup: Lookup = systemLookup): LookupFunction =>
+  (host, options, done) => {
+    checkedAddresses(host, lookup).then(
+      ([first, ...others]) => (options.all ? done(null, [first, ...others]) : done(null, first.address, first.family)),
+      (fault) => done(fault, []),
+    );
+  };
 
 async function send(url: URL, call: EgressCall, dispatcher: Agent, isCut: () => boolean): Promise<EgressReply> {
   const signal = AbortSignal.timeout(call.timeoutMs); // from the first byte out to the last byte in

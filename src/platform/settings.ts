@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { evmChains } from './chain-settings.ts';
+import { secretKey, zapProviders } from './nostr/settings.ts';
 import {
   basisPointRanges,
   databaseUrl,
@@ -190,6 +191,36 @@ export const settings = {
     example: '[]',
     secret: true,
   }),
+
+  NOSTR_SECRET_KEY: setting(secretKey.optional(), {
+    group: 'Lightning and Nostr',
+    description: 'Our key on Nostr, nsec1… or hex: who is zapped, and who signs. Absent: nobody can zap us.',
+    example: 'nsec1…',
+    secret: true,
+  }),
+  ZAP_PROVIDERS: setting(zapProviders.prefault(''), {
+    group: 'Lightning and Nostr',
+    description:
+      'Public keys (hex) of the Lightning providers whose zap receipts are believed; a former one with its days, as in key@..2026-06-30 (docs/lightning.md). Empty: none is.',
+    example: '9630f464cca6a5147aa8a35f0bcdd3ce485324e732fd39e09233b1d848238f31',
+  }),
+  ZAP_DESCRIPTION_HASH: setting(z.enum(['strict', 'bound_if_present', 'off']).default('strict'), {
+    group: 'Lightning and Nostr',
+    description:
+      'Whether the invoice of a zap must commit to its zap request. Weaken it only for a provider that is known not to do it.',
+    example: 'strict',
+  }),
+  ZAP_LNURL: setting(
+    z
+      .string()
+      .regex(/^lnurl1[a-z0-9]{10,2000}$/, 'must be an LNURL in lower case')
+      .optional(),
+    {
+      group: 'Lightning and Nostr',
+      description: 'Our own LNURL; a zap request that was made for another one is refused. Absent: not compared.',
+      example: 'lnurl1dp68gurn8ghj7urp0yhx27rpd4cxcefwvdhk6tewwajkcmpdddhx7amw9akxuatjd3cz7atnvdhsrn',
+    },
+  ),
 
   REFUNDS: setting(z.enum(['on', 'off']).default('on'), {
     group: 'Refunds',

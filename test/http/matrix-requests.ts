@@ -261,6 +261,7 @@ export const requests: Record<string, Ask> = {
     return at(`${new URL(request.page_url).pathname}/events`);
   },
   'POST /v1/fee-structures/evaluate': () => at('/v1/fee-structures/evaluate', { keys: modern(euro) }),
+  'POST /v1/receipts/verify': () => at('/v1/receipts/verify', { receipt: {} }),
   'POST /v1/quotes': ({ pack }) => at('/v1/quotes', { payment: { type: 'package', package_id: pack.id } }),
   'POST /v1/refunds': async (world) => at('/v1/refunds', await refundable(world)),
   'GET /v1/refunds': () => at('/v1/refunds'),

@@ -91,6 +91,10 @@ const wrong: Record<string, string> = {
   OMISE_FEES: `card:265-365,${MARK}:1`,
   OMISE_FEE_TAX: '10001',
   EVM_CHAINS: `[{"name":"${MARK}!","rpc_urls":["http://${MARK}.example.com"],"${MARK}":1}]`,
+  NOSTR_SECRET_KEY: `nsec1${MARK}`,
+  ZAP_PROVIDERS: `${'ab'.repeat(32)}@${MARK}..`,
+  ZAP_DESCRIPTION_HASH: MARK,
+  ZAP_LNURL: `LNURL1${MARK}`,
   EGRESS_ALLOW: `${MARK}.internal`,
   WEBHOOK_ALLOW: `${MARK}.internal`,
   ACCESS_TOKEN_TTL_S: '59',
@@ -139,6 +143,21 @@ test('fees of a provider are ranges of basis points by method, each named once',
     OMISE_FEES: 'must give the lower number first',
   });
   expect(faultsOf({ ...least, OMISE_FEES: 'card:1,card:2' })).toEqual({ OMISE_FEES: 'must name each method once' });
+});
+
+test('the key on Nostr is given either way, and providers with the days on which they were believed', () => {
+  const NOSTR_SECRET_KEY = '67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa'; // the example of NIP-19
+  const read = (env: Record<string, string>) => readConfig({ ...least, ...env });
+  const nsec = 'nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5';
+  expect(read({ NOSTR_SECRET_KEY: nsec }).NOSTR_SECRET_KEY?.toHex()).toBe(NOSTR_SECRET_KEY);
+  expect(read({ NOSTR_SECRET_KEY }).NOSTR_SECRET_KEY?.toHex()).toBe(NOSTR_SECRET_KEY);
+  expect(Object.keys(faultsOf({ ...least, NOSTR_SECRET_KEY: '0'.repeat(64) }))).toEqual(['NOSTR_SECRET_KEY']);
+  const [one, other] = ['ab'.repeat(32), 'cd'.repeat(32)];
+  expect(read({ ZAP_PROVIDERS: `${one}, ${other}@2026-01-01..2026-06-30` }).ZAP_PROVIDERS).toEqual([
+    { key: one, from: null, until: null },
+    { key: other, from: new Date('2026-01-01T00:00:00Z'), until: new Date('2026-06-30T23:59:59.999Z') },
+  ]);
+  expect(Object.keys(faultsOf({ ...least, ZAP_PROVIDERS: `${one}@2026-13-01..` }))).toEqual(['ZAP_PROVIDERS']);
 });
 
 // Faults between settings used to be found only when nothing else was wrong.
@@ -259,7 +278,7 @@ test('the example names every setting, and parses back once its secrets are fill
   const text = exampleEnvironment();
   const values = linesOf(text);
   expect(Object.keys(values)).toEqual(Object.keys(settings));
-  const filled = { ...values, ...least, DATABASE_CA_FILE: '' };
+  const filled = { ...values, ...least, DATABASE_CA_FILE: '', NOSTR_SECRET_KEY: '' };
   expect(readConfig(filled)).toMatchObject({ TRUST_PROXY: ['10.0.0.0/8'], EGRESS_ALLOW: ['n8n.internal:5678'] });
   // As it is delivered, with only what is required filled in, it is the least configuration.
   const delivered = Object.fromEntries(

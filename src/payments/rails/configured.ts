@@ -1,7 +1,10 @@
 import type { Config } from '../../platform/config.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
+import { publicKeyOf } from '../../platform/nostr/event.ts';
 import { createEvmRail, type EvmRail } from './evm/evm.ts';
+import type { Network } from './lightning/invoice.ts';
+import type { ReceiptRules } from './lightning/zap-receipt.ts';
 import { createOmiseRail } from './omise.ts';
 import type { Rail } from './rail.ts';
 
@@ -30,3 +33,15 @@ export const evmRail = (config: Config, { log, metrics }: { log: Log; metrics: M
     ...{ chains: config.EVM_CHAINS, deadlineMs: CHAIN_DEADLINE_MS, log },
     onCall: (method, outcome) => metrics.providerCalls.inc({ operation: `evm.${method}`, outcome }),
   });
+
+/** Whose zap receipts are believed here, and of payments to whom. A test installation takes no real money, a live one no other. */
+export const zapRules = (config: Config): ReceiptRules => ({
+  providers: config.ZAP_PROVIDERS,
+  recipient: config.NOSTR_SECRET_KEY ? publicKeyOf(config.NOSTR_SECRET_KEY) : null,
+  networks: networksOf(config),
+  descriptionHash: config.ZAP_DESCRIPTION_HASH,
+  lnurl: config.ZAP_LNURL ?? null,
+});
+
+const networksOf = ({ livemode }: Config): ReadonlySet<Network> =>
+  new Set<Network>(livemode ? ['bc'] : ['tb', 'tbs', 'bcrt']);

@@ -1,0 +1,198 @@
+import type { LookupAddress } from 'node:dns';
+import { allowList, guardedLookup, refusalOf } from '../egress.ts';
+import type { Log } from '../log.ts';
+import type { NostrEvent } from './event.ts';
+import { type Filter, openRelay, type Published, type Relay } from './relay.ts';
+
+/** Several relays as one: what any of them has is heard once, and what is published is handed to all of them. */
+export interface Relays {
+  /** Hears everything of an interest: what is published from now on, and what was while nobody listened. */
+  follow(interest: Interest): () => void;
+  /** Hands an event to our relays, and to those that strangers have named, as far as they may be called. By address. */
+  publish(event: NostrEvent, strangers?: readonly string[]): Promise<Map<string, Published>>;
+  /** How each of ours stands. */
+  standing(): { url: string; isOpen: boolean; caughtUpAt: Date | null }[];
+  close(): void;
+}
+
+export interface Interest {
+  /** What to ask a relay for; `since`, in unix seconds, is a little before it had last told everything. */
+  filters(since: number): Filter[];
+  /** Verified, asked for, and not told before, as far as is remembered. When it rejects, the event is told again later. */
+  onEvent(event: NostrEvent, relay: string): Promise<void>;
+  /** From when on a relay is to tell what it has kept, by our clock; as `onCaughtUp` was told of it, or earlier. */
+  startAt(relay: string): Promise<Date>;
+  /** Everything that the relay had at that moment was heard, and every `onEvent` has resolved. */
+  onCaughtUp?(relay: string, at: Date): Promise<void>;
+}
+
+export interface RelaysOptions {
+  urls: readonly string[];
+  log: Log;
+  key: Uint8Array | null;
+  /** `host:port` of relays of strangers that may be private and plain. */
+  allow?: string[];
+  /** For the tests of names that lead elsewhere. */
+  lookup?: (host: string) => Promise<LookupAddress[]>;
+  catchUpEveryMs?: number;
+}
+
+const CATCH_UP_EVERY_MS = 60_000;
+/** Events carry the time at which they say they were made, and relays take them later. */
+const OVERLAP_S = 2 * 3_600;
+const LIVE_OVERLAP_S = 300;
+const PAGE = 250; // relays give 500 at the most, as a rule
+const MAX_PAGES = 40;
+const PAGE_WITHIN_MS = 15_000;
+const PUBLISH_WITHIN_MS = 8_000;
+const REMEMBERED = 20_000; // ids
+const MAX_STRANGERS = 8; // that one event is published to
+
+export function openRelays(options: RelaysOptions): Relays {
+  const { log, key, allow = [], lookup, catchUpEveryMs = CATCH_UP_EVERY_MS } = options;
+  const isAllowed = allowList(allow);
+  const listeners = new Set<(relay: Relay) => void>();
+  const stop = new AbortController();
+  const caughtUp = new Map<string, Date>();
+  const relays: Relay[] = options.urls.map((url) => {
+    const relay = openRelay({
+      ...{ url, log, key },
+      onOpen: () => {
+        for (const listen of listeners) listen(relay);
+      },
+    });
+    return relay;
+  });
+
+  const mayCall = (url: string): boolean =>
+    URL.canParse(url) && !options.urls.includes(url) && refusalOf(new URL(url), 'ws', isAllowed) === undefined;
+
+  /** One errand: nobody stays connected because a stranger has named an address. */
+  const handTo = async (url: string, event: NostrEvent): Promise<Published> => {
+    const guard = isAllowed(new URL(url)) ? undefined : guardedLookup(lookup);
+    const relay = openRelay({ url, log, key, lookup: guard, isLasting: false });
+    return relay.publish(event, PUBLISH_WITHIN_MS).finally(() => relay.close());
+  };
+
+  return {
+    follow: (interest) => {
+      const hearing = hear(interest, { log, signal: stop.signal, onCaughtUp: (url, at) => caughtUp.set(url, at) });
+      const ends = relays.map((relay) => hearing.follow(relay));
+      listeners.add(hearing.catchUp);
+      for (const relay of relays) if (relay.isOpen) hearing.catchUp(relay);
+      const timer = setInterval(() => relays.forEach(hearing.catchUp), catchUpEveryMs).unref();
+      const leave = () => {
+        clearInterval(timer);
+        listeners.delete(hearing.catchUp);
+        for (const end of ends) end();
+      };
+      stop.signal.addEventListener('abort', leave);
+      return leave;
+    },
+    publish: async (event, strangers = []) => {
+      const named = [...new Set(strangers)].filter(mayCall).slice(0, MAX_STRANGERS);
+      const answers = [
+        ...relays.map(async (relay) => [relay.url, await relay.publish(event, PUBLISH_WITHIN_MS)] as const),
+        ...named.map(async (url) => [url, await handTo(url, event)] as const),
+      ];
+      return new Map(await Promise.all(answers));
+    },
+    standing: () => relays.map(({ url, isOpen }) => ({ url, isOpen, caughtUpAt: caughtUp.get(url) ?? null })),
+    close: () => {
+      stop.abort();
+      for (const relay of relays) relay.close();
+    },
+  };
+}
+
+interface HearingOptions {
+  log: Log;
+  signal: AbortSignal;
+  onCaughtUp(relay: string, at: Date): void;
+}
+
+/**
+ * One interest on several relays. How far each was heard goes by our own clock, at the moment of asking: an event's own
+ * time is whatever its author says, and one from tomorrow would make us deaf until then.
+ */
+function hear(interest: Interest, { log, signal, onCaughtUp }: HearingOptions) {
+  const known = new Set<string>();
+  const inHand = new Map<string, Promise<void>>();
+  const heardUntil = new Map<string, Date>();
+  const catchingUp = new Set<string>();
+  let failures = 0;
+
+  const isKnown = (id: string) => known.has(id) || inHand.has(id);
+  const take = (event: NostrEvent, relay: string) => {
+    const done = interest.onEvent(event, relay).then(
+      () => remember(known, event.id),
+      (fault) => {
+        failures += 1;
+        log.error({ err: fault, relay }, 'an event of Nostr could not be taken; it is asked for again');
+      },
+    );
+    inHand.set(event.id, done);
+    void done.then(() => inHand.delete(event.id));
+  };
+
+  /** All that the relay has kept, page by page, the newest first. */
+  const readKept = async (relay: Relay, since: number): Promise<boolean> => {
+    let until: number | undefined;
+    for (let page = 0; page < MAX_PAGES; page += 1) {
+      let count = 0;
+      let oldest = Number.POSITIVE_INFINITY;
+      const filters = interest.filters(since).map((one) => ({ ...one, limit: PAGE, ...(until ? { until } : {}) }));
+      if (filters.length === 0) return true;
+      const onSeen = ({ created_at }: NostrEvent) => {
+        count += 1;
+        oldest = Math.min(oldest, created_at);
+      };
+      const onEvent = (event: NostrEvent) => take(event, relay.url);
+      if (!(await relay.query(filters, { onSeen, isKnown, onEvent }, PAGE_WITHIN_MS))) return false;
+      // A page of one second alone would be asked for without end.
+      if (count < PAGE || oldest === until) return true;
+      until = oldest;
+    }
+    log.warn({ relay: relay.url }, 'a relay has more than is read of it at once; it is not heard to the end');
+    return false;
+  };
+
+  const catchUp = async (relay: Relay) => {
+    if (catchingUp.has(relay.url) || !relay.isOpen || signal.aborted) return;
+    catchingUp.add(relay.url);
+    try {
+      const at = new Date();
+      const before = failures;
+      const from = heardUntil.get(relay.url) ?? (await interest.startAt(relay.url));
+      const isWhole = await readKept(relay, secondsOf(from) - OVERLAP_S);
+      await Promise.all(inHand.values());
+      if (!isWhole || failures > before) return;
+      await interest.onCaughtUp?.(relay.url, at);
+      heardUntil.set(relay.url, at);
+      onCaughtUp(relay.url, at);
+    } catch (fault) {
+      log.warn({ err: fault, relay: relay.url }, 'a relay could not be heard to the end; it is asked again');
+    } finally {
+      catchingUp.delete(relay.url);
+    }
+  };
+
+  return {
+    follow: (relay: Relay) =>
+      relay.follow({
+        filters: () => interest.filters(secondsOf(new Date()) - LIVE_OVERLAP_S),
+        isKnown,
+        onEvent: (event) => take(event, relay.url),
+      }),
+    catchUp: (relay: Relay) => void catchUp(relay),
+  };
+}
+
+const secondsOf = (date: Date) => Math.floor(date.getTime() / 1000);
+
+/** The oldest are forgotten first: whoever must never take one twice keeps them in a table. */
+function remember(known: Set<string>, id: string): void {
+  known.add(id);
+  const [oldest] = known;
+  if (known.size > REMEMBERED && oldest !== undefined) known.delete(oldest);
+}

@@ -1,0 +1,138 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { startRelay } from '../../sandbox/nostr/relay.ts';
+import { publicKeyOf } from '../../src/platform/nostr/event.ts';
+import { eventually } from '../harness/client.ts';
+import { hostileRelay } from './hostile-relay.ts';
+import { listen, note, ourKey, relaysFor } from './stage.ts';
+
+const text = (...message: unknown[]) => JSON.stringify(message);
+const has = (heard: string[], content: string) =>
+  eventually(
+    async () => heard,
+    (all) => all.includes(content),
+  );
+
+test('a relay that wants to know who we are is told (NIP-42), and then takes what was handed over before', async () => {
+  const relay = await startRelay({ hostname: '127.0.0.1' });
+  onTestFinished(() => relay.close());
+  const ours = relaysFor([relay.url]);
+  const event = note();
+  expect((await ours.publish(event)).get(relay.url)).toEqual({ outcome: 'taken' });
+  const unknown = relaysFor([relay.url], { key: null });
+  expect((await unknown.publish(note())).get(relay.url)).toMatchObject({
+    ...{ outcome: 'refused', reason: expect.stringMatching(/^auth-required/) },
+  });
+  expect(relay.control.events().map(({ id }) => id)).toEqual([event.id]);
+});
+
+test('a relay that ends a question until it knows us is asked again', async () => {
+  const event = note();
+  const relay = await hostileRelay(([type, first], say) => {
+    if (type === 'REQ') {
+      const isKnown = relay.heard.some(([said]) => said === 'AUTH');
+      if (isKnown) for (const one of [text('EVENT', first, event), text('EOSE', first)]) say(one);
+      else
+        for (const one of [text('AUTH', 'a challenge'), text('CLOSED', first, 'auth-required: who are you?')]) say(one);
+    }
+    if (type === 'AUTH') say(text('OK', (first as { id: string }).id, true, ''));
+  });
+  const { heard } = listen(relaysFor([relay.url]));
+  await has(heard, event.content);
+  const introductions = relay.heard.filter(([type]) => type === 'AUTH').map(([, auth]) => auth);
+  expect(introductions).toEqual([
+    expect.objectContaining({
+      ...{ kind: 22242, pubkey: publicKeyOf(ourKey) },
+      tags: [
+        ['relay', relay.url],
+        ['challenge', 'a challenge'],
+      ],
+    }),
+  ]);
+});
+
+test('what is no event, not asked for, or not signed is not told; what is no message is passed over', async () => {
+  const good = note();
+  const relay = await hostileRelay(([type, id], say) => {
+    if (type !== 'REQ') return;
+    const bad: unknown[] = [{}, null, 'x', { ...good, sig: 'f'.repeat(128) }, { ...good, content: 'changed' }];
+    const foreign = [note({ kind: 1 }), note({ tags: [] }), note({ created_at: 1_000 })];
+    for (const one of ['{', 'null', '[]', '["NOTICE"]', text('EOSE', 'nobody'), text('OK', 5)]) say(one);
+    say(Buffer.from([1, 2, 3]));
+    for (const event of [...bad, ...foreign]) say(text('EVENT', id, event));
+    say(text('EVENT', 'another', note()));
+    // The right one last: the same id with a wrong signature has not taken its place.
+    say(text('EVENT', id, good));
+    say(text('EOSE', id));
+  });
+  const { heard } = listen(relaysFor([relay.url]));
+  await has(heard, good.content);
+  expect(heard).toEqual([good.content]);
+});
+
+test('a message without end ends the connection, and the relay is called again', async () => {
+  const event = note();
+  const relay = await hostileRelay(([type, id], say) => {
+    if (type !== 'REQ') return;
+    say(relay.connections() === 1 ? 'x'.repeat(1_000_000) : text('EVENT', id, event));
+  });
+  const { heard } = listen(relaysFor([relay.url]));
+  await has(heard, event.content);
+  expect(relay.connections()).toBeGreaterThan(1);
+});
+
+test('a relay with more than one page is read to its end', async () => {
+  const relay = await startRelay();
+  onTestFinished(() => relay.close());
+  const others = relaysFor([relay.url], { key: null });
+  const key = new Uint8Array(32).fill(7);
+  const at = Math.floor(Date.now() / 1000);
+  const notes = Array.from({ length: 300 }, (_, n) => note({ content: `n${n}`, created_at: at - 1_000 - n }, key));
+  await Promise.all(notes.map((one) => others.publish(one)));
+  const { heard } = listen(relaysFor([relay.url]));
+  await eventually(
+    async () => heard.length,
+    (count) => count === notes.length,
+  );
+});
+
+test('relays of strangers are handed what is for them, unless they lie where strangers have no business', async () => {
+  const [ours, theirs] = [await startRelay(), await startRelay()];
+  onTestFinished(async () => void (await Promise.all([ours.close(), theirs.close()])));
+  const lookup = async (host: string) => [
+    { address: host === 'evil.example.com' ? '127.0.0.1' : '93.184.216.34', family: 4 },
+  ];
+  const relays = relaysFor([ours.url], { allow: [`127.0.0.1:${theirs.port}`], lookup });
+  const event = note();
+  const named = [
+    ...[
+      '',
+      'no address',
+      'http://127.0.0.1/',
+      'ws://public.example.com',
+      `ws://localhost:${theirs.port}`,
+      'wss://[::1]/',
+    ],
+    ...['wss://10.0.0.1', 'wss://user:pass@public.example.com', 'wss://public.example.com:22', 'wss://router.internal'],
+    ...[theirs.url, theirs.url, ours.url, 'wss://evil.example.com'],
+  ];
+  const published = await relays.publish(event, named);
+  expect(Object.fromEntries(published)).toEqual({
+    [ours.url]: { outcome: 'taken' },
+    [theirs.url]: { outcome: 'taken' },
+    'wss://evil.example.com': { outcome: 'unknown', reason: 'no_connection' },
+  });
+  await eventually(
+    async () => theirs.control.connections(),
+    (count) => count === 0, // nobody stays there
+  );
+  const many = Array.from({ length: 20 }, (_, n) => `ws://127.0.0.1:${theirs.port}/${n}`);
+  expect((await relays.publish(note(), many)).size, 'our own and eight').toBe(9);
+});
+
+test('what a relay will not have is told with its reason', async () => {
+  const relay = await hostileRelay(([type, event], say) => {
+    if (type === 'EVENT') say(text('OK', (event as { id: string }).id, false, 'blocked: not here'));
+  });
+  const published = await relaysFor([relay.url]).publish(note());
+  expect(published.get(relay.url)).toEqual({ outcome: 'refused', reason: 'blocked: not here' });
+});
