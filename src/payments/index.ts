@@ -23,7 +23,7 @@ export {
   settleShare,
 } from './purchases/refund.ts';
 export { checkReturnUri } from './purchases/start.ts';
-export { evmRail, evmRail, omiseRail, omiseRail, zapRules } from './rails/configured.ts';
+export { evmRail, omiseRail, zapRules } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
 export { displayAmount, type Terms as ChainTerms } from './rails/evm/terms.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';
