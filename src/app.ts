@@ -71,6 +71,7 @@ import {
   dispatcher,
   executorRoutes,
   onSettled,
+  openDvm,
   rememberDefinitions,
   runExpirer,
   type WorkflowsDeps,
@@ -168,6 +169,20 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   };
   await subscribe(db, subscriptions);
 
+  // Jobs over Nostr, where there are relays; REST does the same without.
+  const dvm =
+    config.NOSTR_RELAYS.length > 0 && config.NOSTR_SECRET_KEY
+      ? openDvm(
+          {
+            ...{ db, commits, definitions, metrics, log, key: config.NOSTR_SECRET_KEY, rules: zapRules(config) },
+            ...{ maxZapMsat: config.ZAP_MAX_MSAT, wakeDispatcher },
+            wakeJobs: () => crew.wake('nostr-jobs'),
+            wakePublisher: () => crew.wake('nostr-publisher'),
+          },
+          { urls: config.NOSTR_RELAYS, allow: config.NOSTR_ALLOW },
+        )
+      : undefined;
+
   const webhooks: WebhooksDeps = {
     ...{ db, vault, cursors, log, metrics, types: allEvents },
     egress: createEgress(config.WEBHOOK_ALLOW),
@@ -242,7 +257,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     ...[auditSealer(db, log), selfAudit.worker],
     ...paymentsWorkers({ ...payments, wakeChecker }),
     ...[dispatcher({ ...workflows, egress, log, publicUrl, signCallback: tokens.signCallback }), runExpirer(workflows)],
-    askExpirer(workflows),
+    ...[askExpirer(workflows), ...(dvm?.workers ?? [])],
     ...refundsWorkers(refunds),
     subscriptionWorker({ db, alarm, log }, subscriptions),
     ...webhooksWorkers(webhooks),
@@ -251,6 +266,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     halt.stop();
     feed.stop();
     await selfAudit.stop();
+    dvm?.close();
     rail.close();
     await Promise.all([evm.close(), egress.close(), webhooks.egress.close()]);
   };

@@ -63,6 +63,7 @@ async function makeService(database: BenchDatabase, { encryptionKey, endpoint }:
       reportIntervalS: 86_400,
       maxConcurrency: 1,
       refundOnFailure: 'full',
+      nostrKind: null,
       payment: standardPolicy,
       active: true,
     }),

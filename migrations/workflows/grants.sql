@@ -13,3 +13,4 @@ begin
     where attrelid = 'workflows.services'::regclass and attnum > 0 and not attisdropped and attname <> 'signing_secret');
 end
 $$;
+grant insert, update on workflows.nostr_customers, workflows.nostr_jobs, workflows.nostr_events, workflows.nostr_cursors to {{app}};

@@ -8,7 +8,7 @@ const accounts: Walk = {
   table: 'identity.accounts',
   as: 'u',
   key: [['id', 'uuid']],
-  columns: ['id', 'email', 'role', 'token_version'],
+  columns: ['id', 'email', 'shadow_of', 'role', 'token_version'],
 };
 
 export const identityChecks: Check[] = [
@@ -32,9 +32,9 @@ export const identityChecks: Check[] = [
   },
   {
     id: 'I09',
-    rule: 'An account has a way in: an e-mail address, or a DID',
+    rule: 'An account has a way in, an e-mail address or a DID; or it is the shadow of a key known elsewhere',
     over: accounts,
-    broken: `u.email is null and (select d.id from identity.dids d where d.account_id = u.id limit 1) is null`,
+    broken: `u.email is null and u.shadow_of is null and (select d.id from identity.dids d where d.account_id = u.id limit 1) is null`,
   },
   ...didChecks,
 ];

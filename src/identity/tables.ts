@@ -14,13 +14,18 @@ export const accounts = identitySchema.table(
     email: text('email'),
     /** Argon2id in PHC form. */
     passwordHash: text('password_hash'),
+    /** Whose account it is when it is nobody's who has signed up: `nostr:` and a public key. */
+    shadowOf: text('shadow_of'),
     role: text('role').$type<'user' | 'merchant' | 'operator'>().notNull().default('user'),
     /** Raised to cut off every token that was issued before. */
     tokenVersion: integer('token_version').notNull().default(1),
     disabledAt: moment('disabled_at'),
     createdAt: createdAt(),
   },
-  (t) => [uniqueIndex('accounts_email').on(sql`lower(${t.email})`)],
+  (t) => [
+    uniqueIndex('accounts_email').on(sql`lower(${t.email})`),
+    uniqueIndex('accounts_shadow').on(t.shadowOf).where(sql`shadow_of is not null`),
+  ],
 );
 
 export type Account = typeof accounts.$inferSelect;

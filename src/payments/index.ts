@@ -4,6 +4,7 @@ export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
+export { isPaymentCounted } from './lightning/counted.ts';
 export { receiptRoutes } from './lightning/receipt-routes.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
@@ -26,6 +27,8 @@ export { checkReturnUri } from './purchases/start.ts';
 export { evmRail, omiseRail, zapRules } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
 export { displayAmount, type Terms as ChainTerms } from './rails/evm/terms.ts';
+export type { ReceiptCode } from './rails/lightning/receipt-codes.ts';
+export { matchReceipt, type ReceiptRules, readReceipt, type ZapPayment } from './rails/lightning/zap-receipt.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';
 export { chainTerms } from './requests/create.ts';
 export {

@@ -63,6 +63,12 @@ export function createMetrics() {
       help: 'Age of the oldest delivery that an enabled endpoint has not taken yet',
       registers,
     }),
+    nostrEvents: new Counter({
+      name: 'farebox_nostr_events_total',
+      help: 'Events of Nostr that were heard or published, by what became of them',
+      labelNames: ['what'],
+      registers,
+    }),
     workerFaults: new Counter({
       name: 'farebox_worker_faults_total',
       help: 'Rounds of a background worker that failed',

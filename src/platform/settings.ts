@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { evmChains } from './chain-settings.ts';
-import { secretKey, zapProviders } from './nostr/settings.ts';
+import { relayUrls, secretKey, zapProviders } from './nostr/settings.ts';
 import {
   basisPointRanges,
   databaseUrl,
@@ -198,6 +198,30 @@ export const settings = {
     example: 'nsec1…',
     secret: true,
   }),
+  NOSTR_RELAYS: setting(relayUrls.prefault(''), {
+    group: 'Lightning and Nostr',
+    description:
+      'Relays on which jobs are taken and answered, in the name of NOSTR_SECRET_KEY; wss (ws on this machine only). Empty: none, and everything else works.',
+    example: 'wss://relay.example.com,wss://nos.example.org',
+  }),
+  NOSTR_ALLOW: setting(list.prefault(''), {
+    group: 'Lightning and Nostr',
+    description: 'Private relays, as host:port, that customers may name for their answers. Others must be public.',
+    example: 'relay.internal:7777',
+  }),
+  ZAP_MAX_MSAT: setting(
+    z
+      .string()
+      .regex(/^[1-9]\d{0,14}$/, 'must be a positive whole number')
+      .default('100000000')
+      .transform(BigInt),
+    {
+      group: 'Lightning and Nostr',
+      description:
+        'Most that is believed of one zap receipt, in millisatoshi: it is what a provider says, and no proof. More than that waits for a person.',
+      example: '100000000',
+    },
+  ),
   ZAP_PROVIDERS: setting(zapProviders.prefault(''), {
     group: 'Lightning and Nostr',
     description:

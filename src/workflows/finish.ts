@@ -107,21 +107,24 @@ async function settleFailure(tx: Tx, failed: Run): Promise<Run> {
 
 /** What a cancellation came to. `undefined`: the run was over already. */
 export async function cancel(db: Db, metrics: Metrics, ref: RunRef): Promise<Run | undefined> {
-  const run = await db.transaction(async (tx) => {
-    const [cancelled] = await tx
-      .update(runs)
-      .set({ state: 'cancelled', finishedAt: sql`now()` })
-      .where(isOpenRun(ref, undefined, NOT_OVER))
-      .returning();
-    if (!cancelled) return undefined;
-    const settled = await settleCancellation(tx, cancelled);
-    await tell(tx, settled, 'run_cancelled');
-    await failpoint('workflows.cancel.before_commit');
-    return settled;
-  });
+  const run = await db.transaction((tx) => cancelIn(tx, ref));
   await failpoint('workflows.cancel.after_commit');
   if (run) metrics.runs.inc({ state: 'cancelled' });
   return run;
+}
+
+/** The same, inside a transaction. */
+export async function cancelIn(tx: Tx, ref: RunRef): Promise<Run | undefined> {
+  const [cancelled] = await tx
+    .update(runs)
+    .set({ state: 'cancelled', finishedAt: sql`now()` })
+    .where(isOpenRun(ref, undefined, NOT_OVER))
+    .returning();
+  if (!cancelled) return undefined;
+  const settled = await settleCancellation(tx, cancelled);
+  await tell(tx, settled, 'run_cancelled');
+  await failpoint('workflows.cancel.before_commit');
+  return settled;
 }
 
 /** Never handed to its executor: nothing was done for the credits. Otherwise the work may be done, and is paid. */

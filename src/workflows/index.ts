@@ -3,6 +3,7 @@ export { onSettled } from './asks/settle.ts';
 export { workflowsChecks } from './audit.ts';
 export { rememberDefinitions } from './definitions.ts';
 export { dispatcher } from './dispatch.ts';
+export { openDvm } from './dvm/adapter.ts';
 export { workflowsEvents } from './events.ts';
 export { executorRoutes } from './executor-routes.ts';
 export { runExpirer } from './expire.ts';

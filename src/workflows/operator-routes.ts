@@ -42,6 +42,14 @@ const Executor = z.strictObject({
   max_concurrency: z.int().min(1).max(10_000).default(10).describe('runs at the executor at once, over all replicas'),
 });
 
+/** NIP-90; results are of the kind 1000 above. */
+const nostrKind = z
+  .int()
+  .min(5000)
+  .max(5999)
+  .nullable()
+  .describe('kind of the jobs on Nostr that it does (NIP-90); null: none. Of each kind one active service');
+
 const Terms = z.strictObject({
   name: line(100),
   description: z.string().max(2000).default(''),
@@ -50,6 +58,7 @@ const Terms = z.strictObject({
   executor: Executor,
   refund_on_failure: z.enum(['full', 'none']).default('full'),
   payment: PolicyIn.default(standardPolicy).describe('how its runs are paid'),
+  nostr_kind: nostrKind.default(null),
   active: z.boolean().default(true),
 });
 
@@ -72,6 +81,7 @@ const Change = z
       .optional(),
     refund_on_failure: z.enum(['full', 'none']).optional(),
     payment: PolicyIn.optional().describe('as a whole: what it does not name is as for a new service'),
+    nostr_kind: nostrKind.optional(),
     active: z.boolean().optional(),
   })
   .refine((body) => Object.keys(body).length > 0, 'must change something');
@@ -86,6 +96,7 @@ const OperatorServiceOut = ServiceOut.extend({
     max_concurrency: z.int(),
   }),
   refund_on_failure: z.enum(['full', 'none']),
+  nostr_kind: z.int().nullable(),
 }).meta({ id: 'OperatorService' });
 
 const NewServiceOut = OperatorServiceOut.extend({ signing_secret: z.string().describe('shown this once') }).meta({
@@ -103,6 +114,7 @@ const render = (service: Service): z.infer<typeof OperatorServiceOut> => ({
     max_concurrency: service.maxConcurrency,
   },
   refund_on_failure: service.refundOnFailure,
+  nostr_kind: service.nostrKind,
 });
 
 /** The columns that a body names. */
@@ -120,6 +132,7 @@ function termsOf(body: z.infer<typeof Change>): Partial<ServiceTerms> {
     maxConcurrency: body.executor?.max_concurrency,
     refundOnFailure: body.refund_on_failure,
     payment: body.payment,
+    nostrKind: body.nostr_kind,
     active: body.active,
   };
   return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined));

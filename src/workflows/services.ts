@@ -3,6 +3,8 @@ import { z } from 'zod';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { events } from '../platform/database/tables.ts';
 import { newSigningSecret, replaceSigningSecret, signingSecrets } from '../platform/delivery/signing-secrets.ts';
+import { sqlState } from '../platform/http/failures.ts';
+import { invalidField } from '../platform/http/problem.ts';
 import { amount, amountOut, head, headOut, JsonObject } from '../platform/http/wire.ts';
 import { newId } from '../platform/ids.ts';
 import type { Vault } from '../platform/secrets.ts';
@@ -49,6 +51,7 @@ export interface ServiceTerms {
   maxConcurrency: number;
   refundOnFailure: 'full' | 'none';
   payment: PaymentPolicy;
+  nostrKind: number | null;
   active: boolean;
 }
 
@@ -64,7 +67,8 @@ export async function createService(
   const [service] = await tx
     .insert(services)
     .values({ id, ...terms, signingSecret: sealed })
-    .returning();
+    .returning()
+    .catch(explain);
   if (!service) throw new Error('no service was made');
   return { service, secret };
 }
@@ -80,8 +84,15 @@ export async function changeService(tx: Tx, id: string, change: Partial<ServiceT
     .update(services)
     .set({ ...change, version: before.version + 1, priceVersion: before.priceVersion + (isRepriced ? 1 : 0) })
     .where(eq(services.id, id))
-    .returning();
+    .returning()
+    .catch(explain);
   return service;
+}
+
+function explain(fault: unknown): never {
+  if (sqlState(fault)?.constraint === 'services_nostr_kind')
+    throw invalidField('/nostr_kind', 'is done by another active service', 'conflict');
+  throw fault;
 }
 
 const priceOf = ({ creditCost, payment }: Pick<Service, 'creditCost' | 'payment'>): string =>

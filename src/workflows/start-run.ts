@@ -26,6 +26,11 @@ export interface RunOrder {
   /** What the client says of its payment: then the run is paid by an ask. */
   payment?: 'upfront' | 'after' | undefined;
   maxPrice?: bigint | undefined;
+  /** See `TermsOrder`. */
+  isHeldBack?: boolean | undefined;
+  until?: Date | undefined;
+  /** It is paid by an ask, also where nothing is said of its payment. */
+  isAsked?: boolean | undefined;
 }
 
 /** Paid by one statement, or by an ask. */
@@ -169,7 +174,8 @@ async function attempt(
   const definition = await definitions.find(order.workflowId);
   const input = { ...definition?.inputDefaults, ...order.input };
   const errors = definition?.check(input) ?? [];
-  if (order.payment !== undefined || order.maxPrice !== undefined || definition?.isPlain === false)
+  const { payment, maxPrice, isAsked } = order;
+  if (isAsked || payment !== undefined || maxPrice !== undefined || definition?.isPlain === false)
     return byTerms({ db, definitions }, order, definition, { value: input, errors });
   const runId = newId();
   const row: Row = [

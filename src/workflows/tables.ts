@@ -32,31 +32,37 @@ export type RunState =
 export type PaymentState = 'none' | 'open' | 'part_paid' | 'paid' | 'expired' | 'written_off' | 'released';
 
 /** An operator's offer and how it is executed. */
-export const services = workflowsSchema.table('services', {
-  id: uuid('id').primaryKey(),
-  name: text('name').notNull(),
-  description: text('description').notNull().default(''),
-  creditCost: amount('credit_cost').notNull(),
-  /** Raised with every change of the cost. */
-  priceVersion: integer('price_version').notNull().default(1),
-  /** JSON Schema of the input, checked before any money moves. */
-  inputSchema: jsonb('input_schema').notNull().default({}),
-  /** Raised with every change of what a run depends on. */
-  version: integer('version').notNull().default(1),
-  endpoint: text('endpoint').notNull(),
-  /** Sealed `whsec_…`. */
-  signingSecret: bytea('signing_secret').notNull(),
-  timeoutMs: integer('timeout_ms').notNull(),
-  maxAttempts: integer('max_attempts').notNull(),
-  deadlineS: integer('deadline_s').notNull(),
-  reportIntervalS: integer('report_interval_s').notNull(),
-  maxConcurrency: integer('max_concurrency').notNull(),
-  refundOnFailure: text('refund_on_failure').$type<'full' | 'none'>().notNull().default('full'),
-  /** How its runs are paid; a change raises the version. */
-  payment: jsonb('payment').$type<PaymentPolicy>().notNull().default(standardPolicy),
-  active: boolean('active').notNull().default(true),
-  createdAt: createdAt(),
-});
+export const services = workflowsSchema.table(
+  'services',
+  {
+    id: uuid('id').primaryKey(),
+    name: text('name').notNull(),
+    description: text('description').notNull().default(''),
+    creditCost: amount('credit_cost').notNull(),
+    /** Raised with every change of the cost. */
+    priceVersion: integer('price_version').notNull().default(1),
+    /** JSON Schema of the input, checked before any money moves. */
+    inputSchema: jsonb('input_schema').notNull().default({}),
+    /** Raised with every change of what a run depends on. */
+    version: integer('version').notNull().default(1),
+    endpoint: text('endpoint').notNull(),
+    /** Sealed `whsec_…`. */
+    signingSecret: bytea('signing_secret').notNull(),
+    timeoutMs: integer('timeout_ms').notNull(),
+    maxAttempts: integer('max_attempts').notNull(),
+    deadlineS: integer('deadline_s').notNull(),
+    reportIntervalS: integer('report_interval_s').notNull(),
+    maxConcurrency: integer('max_concurrency').notNull(),
+    refundOnFailure: text('refund_on_failure').$type<'full' | 'none'>().notNull().default('full'),
+    /** How its runs are paid; a change raises the version. */
+    payment: jsonb('payment').$type<PaymentPolicy>().notNull().default(standardPolicy),
+    /** Kind of the jobs on Nostr that it does (NIP-90); null: none. */
+    nostrKind: integer('nostr_kind'),
+    active: boolean('active').notNull().default(true),
+    createdAt: createdAt(),
+  },
+  (t) => [uniqueIndex('services_nostr_kind').on(t.nostrKind).where(sql`active and nostr_kind is not null`)],
+);
 
 /** An account's own configuration of a service, with the cost it agreed to. */
 export const workflows = workflowsSchema.table(

@@ -11,11 +11,12 @@ import * as purchases from '../../src/payments/tables.ts';
 import * as platform from '../../src/platform/database/tables.ts';
 import * as refunds from '../../src/refunds/tables.ts';
 import * as asks from '../../src/workflows/asks/tables.ts';
+import * as dvm from '../../src/workflows/dvm/tables.ts';
 import * as runs from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
 const payments = { ...purchases, ...requests, ...orders, ...arrivals };
-const workflows = { ...runs, ...asks };
+const workflows = { ...runs, ...asks, ...dvm };
 const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
   Object.values(exported)
@@ -139,6 +140,7 @@ test('every reference inside a context has its foreign key, or is a decision tha
     'refunds.refunds.challenge_id', // of identity
     'refunds.refunds.subject_id', // opaque: a purchase, a payment request, a run
     'refunds.sightings.purchase_id', // of payments
+    'workflows.nostr_customers.account_id', // of identity
     'workflows.runs.ask_id', // the latest of its asks, which refer to it
     'workflows.runs.service_id', // a key would lock the service's row for every run
     'workflows.runs.workflow_id', // a key would lock the workflow's row for every run

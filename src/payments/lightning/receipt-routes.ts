@@ -1,4 +1,3 @@
-import { and, eq } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Db } from '../../platform/database/clients.ts';
 import { check } from '../../platform/http/limits.ts';
@@ -13,7 +12,7 @@ import {
   type ReceiptVerdict,
   readReceipt,
 } from '../rails/lightning/zap-receipt.ts';
-import { claims } from '../tables.ts';
+import { isPaymentCounted } from './counted.ts';
 
 /** What a zap receipt is worth here, without anything being done about it: for whoever builds clients, and for customers in doubt. */
 
@@ -86,7 +85,8 @@ export function receiptRoutes(app: App, { db, zapRules, verificationsPerMinute }
     },
     async ({ body: { receipt, ask } }) => {
       const read = readReceipt(receipt, zapRules, new Date());
-      const counted = 'payment' in read && read.payment !== null && (await isCounted(db, read.payment.paymentHash));
+      const counted =
+        'payment' in read && read.payment !== null && (await isPaymentCounted(db, read.payment.paymentHash));
       if (ask === null && !counted) return render(receipt, read);
       const asked = ask && 'payment' in read && read.payment?.eventId === ask.event_id ? askedOf(ask) : undefined;
       return render(receipt, matchReceipt(read, ask === null ? ANYTHING : asked, counted));
@@ -100,10 +100,6 @@ const ANYTHING = { amountMsat: 1n, issuedAt: new Date(0), payer: null };
 const askedOf = ({ amount_msat, issued_at, payer }: NonNullable<z.output<typeof VerifyIn>['ask']>) => ({
   ...{ amountMsat: amount_msat, issuedAt: issued_at, payer },
 });
-
-/** Money is booked once for a payment hash, whichever rail brought it. */
-const isCounted = async (db: Db, paymentHash: string): Promise<boolean> =>
-  (await db.$count(claims, and(eq(claims.rail, 'lightning'), eq(claims.reference, paymentHash)))) > 0;
 
 function render(receipt: unknown, found: ReceiptVerdict | Match): z.infer<typeof VerdictOut> {
   const { verdict } = found;

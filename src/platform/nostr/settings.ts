@@ -59,6 +59,12 @@ const isRelayUrl = (text: string) => {
   const isOwn = url !== null && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
   return url !== null && url.username === '' && (url.protocol === 'wss:' || (url.protocol === 'ws:' && isOwn));
 };
+const MAX_OWN_RELAYS = 20;
+
+/** Relays to be connected with, by their addresses. */
+export const relayUrls = list.pipe(
+  z.array(z.string().refine(isRelayUrl, 'must hold addresses such as wss://relay.example.com')).max(MAX_OWN_RELAYS),
+);
 
 /** `nostr+walletconnect://<key of the wallet>?relay=…&secret=…`, as wallets show it. */
 export const walletConnection = z.string().transform((text, context): WalletConnection => {

@@ -25,6 +25,10 @@ const RailIn = z.discriminatedUnion('rail', [
     asset: z.string().max(100).describe('CAIP-19'),
     price_per_credit: units.describe('base units'),
   }),
+  z.strictObject({
+    rail: z.literal('lightning'),
+    price_per_credit: z.int().min(1).max(1_000_000_000_000).describe('millisatoshi'),
+  }),
 ]);
 export type RailTerms = z.infer<typeof RailIn>;
 

@@ -103,6 +103,12 @@ function wayOf(ask: Ask, terms: RailTerms): z.infer<typeof WayOut> {
         ...request,
         body: { rail: 'evm', asset: terms.asset },
       };
+    case 'lightning':
+      return {
+        ...{ rail: 'lightning', amount_msat: String(due * BigInt(terms.price_per_credit)) },
+        ...request,
+        body: { rail: 'lightning' },
+      };
   }
 }
 

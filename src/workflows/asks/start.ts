@@ -32,6 +32,10 @@ export interface TermsOrder {
   payment?: 'upfront' | 'after' | undefined;
   /** Most that the customer will pay for all of it. */
   maxPrice?: bigint | undefined;
+  /** It waits for a payment that is made for it, also where there are credits: it costs more than the customer wanted to pay. */
+  isHeldBack?: boolean | undefined;
+  /** After it nobody wants the run any more: its price holds no longer than that. */
+  until?: Date | undefined;
 }
 
 /** `ask`: what has to be paid before the run begins. */
@@ -54,7 +58,7 @@ export async function startByTerms(
   const begun = await db
     .transaction(async (tx) => {
       const known = await runOfKey(tx, order);
-      if (known) return known.quote === null ? { plain: known.id } : resume(tx, known);
+      if (known) return known.quote === null ? { plain: known.id } : resume(tx, known, order);
       const terms = await readTerms(tx, order);
       const { service, workflow } = terms;
       if (service.version !== definition?.serviceVersion || workflow.version !== definition.workflowVersion)
@@ -125,8 +129,10 @@ function checkPrice({ expectedCost, maxPrice }: TermsOrder, { workflow }: Terms)
 async function begin(tx: Tx, order: TermsOrder, terms: Terms, input: object): Promise<Begun | 'again'> {
   const { service, workflow } = terms;
   const owner = { accountId: order.accountId, serviceId: service.id };
-  const { mode, info } = chooseMode(service.payment, order.payment, await isDemoted(tx, owner));
-  const quote = quoteOf(terms, mode, info);
+  const { mode, info } = order.isHeldBack
+    ? { mode: 'upfront' as const, info: 'It costs more than you wanted to pay.' }
+    : chooseMode(service.payment, order.payment, await isDemoted(tx, owner));
+  const quote = quoteOf(terms, mode, info, order.until);
   if (mode === 'after') {
     const isOnTab = await enterTab(tx, owner, workflow.creditCost, service.payment.after);
     if (!isOnTab) return (await isDemoted(tx, owner)) ? 'again' : refuseCredit(tx, owner, workflow.creditCost);
@@ -137,20 +143,27 @@ async function begin(tx: Tx, order: TermsOrder, terms: Terms, input: object): Pr
   await checkWaiting(tx, order.accountId);
   const waiting = await insertRun(tx, order, terms, quote, input);
   const { run, ask } = await openAsk(tx, waiting, 'start');
-  return (await payOrWait(tx, { run, ask, isLate: false }, true)) as Begun;
+  return payOrWait(tx, { run, ask, isLate: false }, order, true);
 }
 
 /** From credits when there are enough. Otherwise the run waits, and is told of. */
-async function payOrWait(tx: Tx, asked: Asked, isNew: boolean): Promise<Begun> {
-  const paid = await payFromCredits(tx, asked);
+async function payOrWait(tx: Tx, asked: Asked, { isHeldBack }: TermsOrder, isNew: boolean): Promise<Begun> {
+  const paid = isHeldBack ? undefined : await payFromCredits(tx, asked);
   const replayed = !isNew;
-  if ('run' in paid) return { run: paid.run, ask: null, replayed };
+  if (paid && 'run' in paid) return { run: paid.run, ask: null, replayed };
   if (isNew) await tell(tx, asked.run, 'run_awaiting_payment');
   return { run: asked.run, ask: { ask: asked.ask, rails: asked.run.quote.rails }, replayed };
 }
 
-const quoteOf = ({ service, workflow }: Terms, mode: RunQuote['mode'], info: string | null): RunQuote => {
-  const { unpaid_part, quote_ttl_s, after, surplus, underpay, rails } = service.payment;
+const quoteOf = (
+  { service, workflow }: Terms,
+  mode: RunQuote['mode'],
+  info: string | null,
+  until: Date | undefined,
+): RunQuote => {
+  const { unpaid_part, after, surplus, underpay, rails } = service.payment;
+  const wantedForS = until === undefined ? Number.POSITIVE_INFINITY : Math.ceil((until.getTime() - Date.now()) / 1000);
+  const quote_ttl_s = Math.max(1, Math.min(service.payment.quote_ttl_s, wantedForS));
   return {
     ...{
       version: service.version,
@@ -225,13 +238,13 @@ async function refuseCredit(tx: Tx, owner: { accountId: string; serviceId: strin
 }
 
 /** The same order again: it is paid from credits if it still waits and they are there by now; otherwise the run as it is. */
-async function resume(tx: Tx, known: Run): Promise<Begun> {
+async function resume(tx: Tx, known: Run, order: TermsOrder): Promise<Begun> {
   const asked = known.askId === null ? undefined : await lockAsk(tx, known.askId, known.accountId);
   if (!asked) return { run: known, ask: null, replayed: true };
   const now = await absorb(tx, asked);
   if (now.run.state === 'awaiting_payment') {
     if (now.isLate) throw new Problem('ask_expired');
-    return payOrWait(tx, now, false);
+    return payOrWait(tx, now, order, false);
   }
   if (now.run.paidParts === 0 && now.run.quote.mode === 'upfront') throw whyNever(now.ask);
   return { run: now.run, ask: null, replayed: true };

@@ -1,0 +1,128 @@
+import { and, asc, eq, gt, type SQL, sql } from 'drizzle-orm';
+import type { Db, Tx } from '../../platform/database/clients.ts';
+import { inParallel } from '../../platform/delivery/in-parallel.ts';
+import type { Worker } from '../../platform/delivery/worker.ts';
+import { failpoint } from '../../platform/failpoints.ts';
+import { canBeRead } from '../asks/advance.ts';
+import { asks } from '../asks/tables.ts';
+import { cancelIn } from '../finish.ts';
+import { isOver, type Run } from '../runs.ts';
+import { parts, runs } from '../tables.ts';
+import { begin } from './begin.ts';
+import type { DvmDeps } from './deps.ts';
+import { priceOf } from './price.ts';
+import { type Job, say } from './say.ts';
+import { type Speech, type Standing, speak, type Word } from './speak.ts';
+import { jobs } from './tables.ts';
+
+/**
+ * Looks at the jobs that are open and have changed: begins them, and says what has become true of their runs. It goes by
+ * how things stand and not by what happened, so a crash, a lost bell or a second replica changes nothing of what is said.
+ */
+
+const EVERY_MS = 500;
+const AT_ONCE = 50;
+const HANDS = 2;
+const MAX_BACKOFF_S = 300;
+
+/** Everything of a run that something may be said about. */
+const standing: SQL<string> = sql`concat_ws(' ', ${runs.state}, ${runs.askId}, ${runs.due}, ${runs.paid}, ${runs.paidParts},
+  (select max(p.number) from workflows.parts p where p.account_id = ${runs.accountId} and p.run_id = ${runs.id}),
+  (select a.surplus from workflows.asks a where a.account_id = ${runs.accountId} and a.id = ${runs.askId}))`;
+
+export const jobWorker = (deps: DvmDeps): Worker => ({
+  name: 'nostr-jobs',
+  everyMs: EVERY_MS,
+  runOnce: async () => {
+    const due = await deps.db
+      .select({ job: jobs })
+      .from(jobs)
+      .leftJoin(runs, and(eq(runs.accountId, jobs.accountId), eq(runs.id, jobs.runId)))
+      .where(
+        and(
+          sql`${jobs.closedAt} is null and ${jobs.nextAt} <= now()`,
+          sql`(${jobs.runId} is null or ${jobs.isWithdrawn} or ${jobs.heard} is distinct from ${standing})`,
+        ),
+      )
+      .orderBy(asc(jobs.nextAt))
+      .limit(AT_ONCE);
+    await inParallel(due, HANDS, ({ job }) => attempt(deps, job));
+    if (due.length > 0) deps.wakePublisher();
+    return { more: due.length === AT_ONCE };
+  },
+});
+
+/** One that cannot be done now does not keep the others from it. */
+async function attempt(deps: DvmDeps, job: Job): Promise<void> {
+  try {
+    if (job.runId === null) await begin(deps, job);
+    else await deps.db.transaction((tx) => follow(tx, deps, job.id));
+  } catch (fault) {
+    deps.log.error({ err: fault, job: job.id }, 'a job of Nostr could not be looked at; it is tried again');
+    const wait = Math.min(MAX_BACKOFF_S, 2 ** job.failures);
+    await deps.db
+      .update(jobs)
+      .set({ failures: sql`${jobs.failures} + 1`, nextAt: sql`now() + make_interval(secs => ${wait})` })
+      .where(eq(jobs.id, job.id));
+  }
+}
+
+/** Says what has become true since it was looked at last. Job, run: in this order. */
+async function follow(tx: Tx, deps: DvmDeps, id: string): Promise<void> {
+  const [job] = await tx.select().from(jobs).where(eq(jobs.id, id)).for('update');
+  if (!job || job.closedAt !== null || job.runId === null) return;
+  const ref = { accountId: job.accountId, id: job.runId };
+  const before = await read(tx, ref);
+  if (job.isWithdrawn && !isOver(before.run.state)) await cancelIn(tx, ref);
+  const now = job.isWithdrawn ? await read(tx, ref) : before;
+  const speech = speak(await standingOf(tx, now, job.said.parts), job.said);
+  if (speech.cancels) await cancelIn(tx, ref);
+  await speakUp(tx, deps, job, speech);
+  await tx.update(jobs).set({ said: speech.said, heard: now.heard, failures: 0 }).where(eq(jobs.id, id));
+  await failpoint('workflows.nostr.before_follow_commit');
+}
+
+async function read(
+  tx: Tx,
+  { accountId, id }: { accountId: string; id: string },
+): Promise<{ run: Run; heard: string }> {
+  const [row] = await tx
+    .select({ run: runs, heard: standing })
+    .from(runs)
+    .where(and(eq(runs.accountId, accountId), eq(runs.id, id)))
+    .for('update');
+  if (!row) throw new Error('a job without its run');
+  return row;
+}
+
+async function standingOf(tx: Tx, { run }: { run: Run }, delivered: number): Promise<Standing> {
+  const { accountId, id, askId } = run;
+  const [ask] =
+    askId === null
+      ? []
+      : await tx
+          .select()
+          .from(asks)
+          .where(and(eq(asks.accountId, accountId), eq(asks.id, askId)));
+  const there = await tx
+    .select({ number: parts.number, content: parts.content })
+    .from(parts)
+    .where(and(eq(parts.accountId, accountId), eq(parts.runId, id), gt(parts.number, delivered)))
+    .orderBy(asc(parts.number));
+  return {
+    run,
+    ask: ask ? { ...ask, underpay: run.quote?.underpay ?? 'reject' } : null,
+    parts: there.filter(({ number }) => canBeRead(run, number)),
+  };
+}
+
+async function speakUp(tx: Tx, { key }: DvmDeps, job: Job, { words, isOver: ends }: Speech): Promise<void> {
+  let now = job;
+  for (const [at, word] of words.entries()) {
+    const isLast = ends && at === words.length - 1;
+    now = await say(tx, key, now, word, { price: await priceOfWord(tx, word), isLast });
+  }
+}
+
+const priceOfWord = async (on: Db | Tx, word: Word) =>
+  'ask' in word && word.ask !== null && word.credits > 0n ? priceOf(on, word.ask, word.credits) : undefined;

@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { and, eq, sql } from 'drizzle-orm';
+import type { Db, Tx } from '../../platform/database/clients.ts';
+import { Problem } from '../../platform/http/problem.ts';
+import { fromWire } from '../../platform/ids.ts';
+import type { Service } from '../services.ts';
+import { type RunOrder, type Started, startRun } from '../start-run.ts';
+import { services } from '../tables.ts';
+import { workflowFor } from './customers.ts';
+import type { DvmDeps } from './deps.ts';
+import { priceOf } from './price.ts';
+import { fitTo, type JobRequest, readRequest, Unreadable } from './request.ts';
+import { type Job, say } from './say.ts';
+import type { Word } from './speak.ts';
+import { jobs } from './tables.ts';
+
+/** Begins a job: finds who does it, and starts or asks. The run's key is the id of the request, so that again is a replay. */
+
+const MAX_AGE_MS = 24 * 3_600_000;
+
+type Outcome = { runId: string } | { word: Word };
+
+export async function begin(deps: DvmDeps, job: Job): Promise<void> {
+  const outcome = await attempt(deps, job);
+  await deps.db.transaction(async (tx) => {
+    const [open] = await tx
+      .select()
+      .from(jobs)
+      .where(and(eq(jobs.id, job.id), sql`${jobs.closedAt} is null and ${jobs.runId} is null`))
+      .for('update');
+    if (!open) return;
+    if ('runId' in outcome) await tx.update(jobs).set({ runId: outcome.runId, failures: 0 }).where(eq(jobs.id, job.id));
+    else await refuse(tx, deps, open, outcome.word);
+  });
+  if ('runId' in outcome) deps.wakeDispatcher();
+}
+
+async function refuse(tx: Tx, { key }: DvmDeps, job: Job, word: Word): Promise<void> {
+  const price = word.status === 'payment-required' ? await priceOf(tx, word.ask, word.credits) : undefined;
+  await say(tx, key, job, word, { price, isLast: true });
+}
+
+const error = (info: string): Outcome => ({ word: { status: 'error', info } });
+
+async function attempt(deps: DvmDeps, job: Job): Promise<Outcome> {
+  const { request } = job;
+  if (job.isWithdrawn) return error('Cancelled. Nothing was charged.');
+  if (Date.now() - request.created_at * 1000 > MAX_AGE_MS) return error('The request is older than a day.');
+  const service = await serviceOf(deps.db, request.kind);
+  if (!service) return error('No job of this kind is done here.');
+  try {
+    const asked = readRequest(request, deps.key);
+    if (asked.until && asked.until.getTime() <= Date.now()) return error('The request has expired.');
+    return { runId: (await start(deps, job, service, asked)).run.id };
+  } catch (fault) {
+    if (fault instanceof Unreadable) return error(fault.message);
+    if (fault instanceof Problem && fault.status < 500 && fault.code !== 'request_in_flight') return refusalOf(fault);
+    throw fault;
+  }
+}
+
+export async function serviceOf(on: Db | Tx, kind: number): Promise<Service | undefined> {
+  const [service] = await on
+    .select()
+    .from(services)
+    .where(and(eq(services.nostrKind, kind), eq(services.active, true)));
+  return service;
+}
+
+async function start(deps: DvmDeps, job: Job, service: Service, asked: JobRequest): Promise<Started> {
+  const { accountId } = job;
+  const workflow = await deps.db.transaction((tx) => workflowFor(tx, accountId, service));
+  const order: RunOrder = {
+    ...{ accountId, workflowId: workflow.id, key: `nostr:${job.id}`, expectedCost: null, isAsked: true },
+    requestHash: createHash('sha256').update(job.id).digest(),
+    input: fitTo(service.inputSchema as object, asked.input),
+    payment: service.payment.mode === 'flexible' ? asked.payment : undefined,
+    until: asked.until ?? undefined,
+  };
+  const most = asked.bidMsat === null ? undefined : creditsFor(service, asked.bidMsat);
+  if (most === undefined || most >= workflow.creditCost) return startRun(deps, order);
+  // It is told what it costs, and begins when that is paid.
+  return startRun(deps, { ...order, isHeldBack: true });
+}
+
+const creditsFor = ({ payment }: Service, msat: bigint): bigint | undefined => {
+  const terms = payment.rails.find((one) => one.rail === 'lightning');
+  return terms && msat / BigInt(terms.price_per_credit);
+};
+
+/** What REST answers with a problem. An older debt is asked for; everything else is told in words. */
+function refusalOf({ code, message, errors, extra }: Problem): Outcome {
+  const ask = extra['ask_id'];
+  if (code === 'credit_limit_reached' && typeof ask === 'string') {
+    const credits = BigInt(String(extra['amount']));
+    return {
+      word: {
+        status: 'payment-required',
+        info: 'An earlier job is to be paid first.',
+        ask: fromWire('ask', ask),
+        credits,
+      },
+    };
+  }
+  const [first] = errors;
+  return error(first ? `${first.pointer} ${first.detail}` : message);
+}

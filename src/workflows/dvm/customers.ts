@@ -1,0 +1,38 @@
+import { and, desc, eq, isNull } from 'drizzle-orm';
+import { openShadowAccount } from '../../identity/index.ts';
+import type { Tx } from '../../platform/database/clients.ts';
+import { changeWorkflow, createWorkflow, type Workflow } from '../configure.ts';
+import type { Service } from '../services.ts';
+import { workflows } from '../tables.ts';
+import { customers } from './tables.ts';
+
+/** Whoever asks for a job on Nostr: an account for the key, and a workflow for each service that it has used. */
+
+/** The account of a key; a shadow account where it has none. */
+export async function accountOfKey(tx: Tx, pubkey: string): Promise<string> {
+  const [known] = await tx
+    .select({ accountId: customers.accountId })
+    .from(customers)
+    .where(eq(customers.pubkey, pubkey));
+  if (known) return known.accountId;
+  const { id: accountId } = await openShadowAccount(tx, `nostr:${pubkey}`);
+  await tx.insert(customers).values({ pubkey, accountId }).onConflictDoNothing();
+  return accountId;
+}
+
+export const isCustomer = async (on: Tx, pubkey: string): Promise<boolean> =>
+  (await on.$count(customers, eq(customers.pubkey, pubkey))) > 0;
+
+const NAME = 'Nostr';
+
+/** At the present price of the service: the customer is told of it before anything is paid, or has bid enough. */
+export async function workflowFor(tx: Tx, accountId: string, service: Service): Promise<Workflow> {
+  const isOurs = and(
+    ...[eq(workflows.accountId, accountId), eq(workflows.serviceId, service.id)],
+    ...[eq(workflows.name, NAME), isNull(workflows.deletedAt)],
+  );
+  const [known] = await tx.select().from(workflows).where(isOurs).orderBy(desc(workflows.createdAt)).limit(1);
+  if (!known) return createWorkflow(tx, accountId, { serviceId: service.id, name: NAME, inputDefaults: {} });
+  if (known.priceVersion === service.priceVersion) return known;
+  return changeWorkflow(tx, accountId, known.id, { acceptPriceVersion: service.priceVersion });
+}

@@ -1,0 +1,92 @@
+import { and, eq, inArray, isNull } from 'drizzle-orm';
+import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
+import { type NostrEvent, publicKeyOf, tagValues } from '../../platform/nostr/event.ts';
+import { accountOfKey, isCustomer } from './customers.ts';
+import type { DvmDeps } from './deps.ts';
+import { type Cipher, readRequest, Unreadable } from './request.ts';
+import { jobs } from './tables.ts';
+
+/** What comes in: requests that name us, each written down once; and that their authors want them no more. */
+
+const DELETION = 5;
+const MAX_SIZE = 100_000; // characters of the JSON; relays take less
+const PER_MINUTE = 30; // requests of one key
+const NEWCOMERS_PER_MINUTE = 60; // keys that we have never heard of: each costs an account
+const MINUTE_MS = 60_000;
+
+export interface Intake {
+  /** Resolves when it is written down, or is none of our business. Rejects when it could not be. */
+  take(event: NostrEvent): Promise<void>;
+}
+
+export function createIntake(deps: DvmDeps): Intake {
+  const { db, metrics, key } = deps;
+  const us = publicKeyOf(key);
+  const limits = { keys: createMeter(PER_MINUTE), newcomers: createMeter(NEWCOMERS_PER_MINUTE) };
+  const count = (what: string) => metrics.nostrEvents.inc({ what });
+
+  const takeRequest = async (event: NostrEvent) => {
+    if (!tagValues(event, 'p').includes(us) || JSON.stringify(event).length > MAX_SIZE) return count('ignored');
+    if (!limits.keys.admits(event.pubkey)) return count('too_many');
+    const { cipher, relays } = envelopeOf(event, key);
+    const what = await db.transaction(async (tx) => {
+      if (await isKnown(tx, event.id)) return 'repeated';
+      if (!(await isCustomer(tx, event.pubkey)) && !limits.newcomers.admits('all')) return 'too_many_newcomers';
+      const accountId = await accountOfKey(tx, event.pubkey);
+      const row = {
+        id: event.id,
+        accountId,
+        pubkey: event.pubkey,
+        request: event,
+        cipher,
+        relays,
+        lastWordAt: event.created_at,
+      };
+      const made = await tx.insert(jobs).values(row).onConflictDoNothing().returning({ id: jobs.id });
+      return made.length === 1 ? 'request' : 'repeated';
+    });
+    count(what);
+    await failpoint('workflows.nostr.after_intake');
+    if (what === 'request') deps.wakeJobs();
+  };
+
+  const takeDeletion = async (event: NostrEvent) => {
+    const ids = tagValues(event, 'e').slice(0, 100);
+    if (ids.length === 0) return;
+    const own = and(inArray(jobs.id, ids), eq(jobs.pubkey, event.pubkey), isNull(jobs.closedAt));
+    const withdrawn = await db.update(jobs).set({ isWithdrawn: true }).where(own).returning({ id: jobs.id });
+    count(withdrawn.length > 0 ? 'withdrawn' : 'ignored');
+    if (withdrawn.length > 0) deps.wakeJobs();
+  };
+
+  return { take: (event) => (event.kind === DELETION ? takeDeletion(event) : takeRequest(event)) };
+}
+
+const isKnown = async (tx: Tx, id: string): Promise<boolean> => (await tx.$count(jobs, eq(jobs.id, id))) > 0;
+
+/** How it is to be answered; what cannot be read is told so, in clear. */
+function envelopeOf(event: NostrEvent, key: Uint8Array): { cipher: Cipher | null; relays: string[] } {
+  try {
+    return readRequest(event, key);
+  } catch (fault) {
+    if (fault instanceof Unreadable) return { cipher: null, relays: [] };
+    throw fault;
+  }
+}
+
+/** How many of each name in the present minute. Forgets all names with it, so a flood of names costs little. */
+function createMeter(perMinute: number) {
+  const counts = new Map<string, number>();
+  let minute = 0;
+  return {
+    admits: (name: string): boolean => {
+      const now = Math.floor(Date.now() / MINUTE_MS);
+      if (now !== minute) counts.clear();
+      minute = now;
+      const n = (counts.get(name) ?? 0) + 1;
+      if (n <= perMinute) counts.set(name, n);
+      return n <= perMinute;
+    },
+  };
+}

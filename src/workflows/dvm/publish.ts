@@ -1,0 +1,75 @@
+import { and, asc, eq, isNull, lt, lte, sql } from 'drizzle-orm';
+import type { Db } from '../../platform/database/clients.ts';
+import type { Worker } from '../../platform/delivery/worker.ts';
+import { failpoint } from '../../platform/failpoints.ts';
+import type { Metrics } from '../../platform/metrics.ts';
+import type { Published } from '../../platform/nostr/relay.ts';
+import type { Relays } from '../../platform/nostr/relays.ts';
+import { jobs, words } from './tables.ts';
+
+/**
+ * Hands to relays what was said, until one of them has taken it. Of a job one after the other, in the order in which it was
+ * said: whoever reads them as they come sees no result before its parts.
+ */
+
+const EVERY_MS = 1_000;
+const AT_ONCE = 50;
+const MAX_BACKOFF_S = 300;
+const GIVE_UP_AFTER = 200; // attempts, most of a day: nobody waits for it any more
+
+interface Due {
+  word: typeof words.$inferSelect;
+  relays: string[] | null;
+}
+
+interface PublisherDeps {
+  db: Db;
+  metrics: Metrics;
+  relays: Relays;
+}
+
+export const publisher = (deps: PublisherDeps): Worker => ({
+  name: 'nostr-publisher',
+  everyMs: EVERY_MS,
+  runOnce: async () => {
+    const due: Due[] = await deps.db
+      .select({ word: words, relays: jobs.relays })
+      .from(words)
+      .leftJoin(jobs, eq(jobs.id, words.jobId))
+      .where(and(isNull(words.publishedAt), lte(words.nextAt, sql`now()`), lt(words.attempts, GIVE_UP_AFTER), isNext))
+      .orderBy(asc(words.nextAt), asc(words.seq))
+      .limit(AT_ONCE);
+    await Promise.all(due.map((one) => hand(deps, one)));
+    return { more: due.length > 0 };
+  },
+});
+
+/** Nothing that was said of the job before is still to be published. */
+const isNext = sql`not exists (select from workflows.nostr_events w
+  where w.job_id = ${words.jobId} and w.seq < ${words.seq} and w.published_at is null and w.attempts < ${GIVE_UP_AFTER})`;
+
+async function hand({ db, metrics, relays }: PublisherDeps, { word, relays: named }: Due): Promise<void> {
+  const answers = await relays.publish(word.event, named ?? []);
+  await failpoint('workflows.nostr.after_publish');
+  const isTaken = [...answers.values()].some(({ outcome }) => outcome === 'taken');
+  metrics.nostrEvents.inc({ what: isTaken ? 'published' : 'not_published' });
+  const wait = Math.min(MAX_BACKOFF_S, 2 ** word.attempts);
+  await db
+    .update(words)
+    .set(
+      isTaken
+        ? { publishedAt: sql`now()`, trouble: null }
+        : {
+            attempts: sql`${words.attempts} + 1`,
+            nextAt: sql`now() + make_interval(secs => ${wait})`,
+            trouble: troubleOf(answers),
+          },
+    )
+    .where(eq(words.id, word.id));
+}
+
+const troubleOf = (answers: Map<string, Published>): string =>
+  [...answers]
+    .map(([relay, answer]) => `${relay} ${answer.outcome} ${'reason' in answer ? answer.reason : ''}`.trim())
+    .join('; ')
+    .slice(0, 500);

@@ -1,0 +1,134 @@
+import { and, eq, inArray, sql } from 'drizzle-orm';
+import {
+  differ,
+  isPaymentCounted,
+  matchReceipt,
+  type ReceiptCode,
+  readReceipt,
+  settle,
+  type ZapPayment,
+} from '../../payments/index.ts';
+import type { Db, Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
+import type { NostrEvent } from '../../platform/nostr/event.ts';
+import { purposeOf } from '../asks/settle.ts';
+import { asks } from '../asks/tables.ts';
+import { runs } from '../tables.ts';
+import type { DvmDeps } from './deps.ts';
+import { msatPerCredit } from './price.ts';
+import { jobs, words } from './tables.ts';
+
+/**
+ * Zap receipts (NIP-57) that pay asks. What is believed of one is decided by the rules of payments; here is what it was
+ * for. Money that came and fits nothing is never dropped: a person gets to see it.
+ */
+
+export interface ReceiptOutcome {
+  verdict: 'settled' | 'known' | 'quarantined' | 'refused';
+  code: ReceiptCode | 'unmatched' | 'above_limit' | 'too_small' | null;
+  payment: ZapPayment | null;
+}
+
+/** Takes a receipt; the same one again, or another one for the same payment, changes nothing. */
+export async function takeReceipt(deps: DvmDeps, receipt: NostrEvent): Promise<ReceiptOutcome> {
+  const outcome = await judge(deps, receipt);
+  deps.metrics.nostrEvents.inc({ what: `receipt_${outcome.verdict}` });
+  return outcome;
+}
+
+async function judge(deps: DvmDeps, receipt: NostrEvent): Promise<ReceiptOutcome> {
+  const { db, rules, maxZapMsat } = deps;
+  const read = readReceipt(receipt, rules, new Date());
+  if (read.verdict === 'refused') return { verdict: 'refused', code: read.code, payment: null };
+  const { payment } = read;
+  if (payment === null) return quarantine(db, receipt, 'bad_invoice', null);
+  if (await isPaymentCounted(db, payment.paymentHash)) return { verdict: 'known', code: 'replayed_payment', payment };
+  const zapped = await whatWasZapped(db, payment.eventId);
+  if (!zapped)
+    return read.verdict === 'sound'
+      ? quarantine(db, receipt, 'unmatched', payment)
+      : { verdict: 'refused', code: 'request_for_other_event', payment };
+  const match = matchReceipt(read, { amountMsat: zapped.amountMsat, issuedAt: zapped.issuedAt, payer: null }, false);
+  if (match.verdict === 'refused') return { verdict: 'refused', code: match.code, payment };
+  if (match.verdict === 'quarantined') return quarantine(db, receipt, match.code, payment);
+  if (payment.amountMsat > maxZapMsat) return quarantine(db, receipt, 'above_limit', payment);
+  const credits = payment.amountMsat / zapped.perCredit;
+  if (credits === 0n) return quarantine(db, receipt, 'too_small', payment);
+  const isNew = await db.transaction((tx) => book(tx, zapped, payment, receipt, credits));
+  return { verdict: isNew ? 'settled' : 'known', code: null, payment };
+}
+
+async function book(
+  tx: Tx,
+  zapped: Zapped,
+  payment: ZapPayment,
+  receipt: NostrEvent,
+  credits: bigint,
+): Promise<boolean> {
+  const arrival = await settle(tx, {
+    ...{
+      rail: 'lightning',
+      key: payment.paymentHash,
+      accountId: zapped.accountId,
+      credits,
+      purpose: purposeOf({ id: zapped.askId }),
+    },
+    evidence: {
+      receipt_id: receipt.id,
+      amount_msat: String(payment.amountMsat),
+      payer: payment.payer,
+      preimage: payment.preimage,
+    },
+  });
+  await failpoint('workflows.nostr.before_zap_commit');
+  return arrival !== undefined;
+}
+
+async function quarantine(
+  db: Db,
+  receipt: NostrEvent,
+  code: NonNullable<ReceiptOutcome['code']>,
+  payment: ZapPayment | null,
+): Promise<ReceiptOutcome> {
+  const detail = {
+    code,
+    ...(payment ? { amount_msat: String(payment.amountMsat), event_id: payment.eventId, payer: payment.payer } : {}),
+  };
+  await db.transaction((tx) => differ(tx, 'zap_receipt', payment?.paymentHash ?? receipt.id, null, detail));
+  return { verdict: 'quarantined', code, payment };
+}
+
+interface Zapped {
+  askId: string;
+  accountId: string;
+  amountMsat: bigint;
+  issuedAt: Date;
+  perCredit: bigint;
+}
+
+/** The event that asked, or the request itself where its run asks for one thing: customers zap either (NIP-90 leaves it open). */
+async function whatWasZapped(db: Db, eventId: string): Promise<Zapped | undefined> {
+  const [asked] = await db.select().from(words).where(eq(words.id, eventId));
+  if (asked?.askId && asked.amountMsat !== null) return zappedOf(db, asked.askId, asked.amountMsat, asked.createdAt);
+  const [job] = await db.select().from(jobs).where(eq(jobs.id, eventId));
+  if (!job) return undefined;
+  const [last] = await db
+    .select({ word: words })
+    .from(words)
+    .innerJoin(asks, and(eq(asks.id, words.askId), inArray(asks.state, ['open', 'part_paid', 'written_off'])))
+    .where(eq(words.jobId, job.id))
+    .orderBy(sql`${words.seq} desc`)
+    .limit(1);
+  if (!last?.word.askId || last.word.amountMsat === null) return undefined;
+  return zappedOf(db, last.word.askId, last.word.amountMsat, last.word.createdAt);
+}
+
+async function zappedOf(db: Db, askId: string, amountMsat: bigint, issuedAt: Date): Promise<Zapped | undefined> {
+  const [row] = await db
+    .select({ accountId: asks.accountId, quote: runs.quote })
+    .from(asks)
+    .innerJoin(runs, and(eq(runs.accountId, asks.accountId), eq(runs.id, asks.runId)))
+    .where(eq(asks.id, askId));
+  const perCredit = row?.quote ? msatPerCredit(row.quote) : null;
+  return row && perCredit !== null ? { askId, accountId: row.accountId, amountMsat, issuedAt, perCredit } : undefined;
+}

@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import { eq, sql } from 'drizzle-orm';
+import type { Tx } from '../../platform/database/clients.ts';
+import { failpoint } from '../../platform/failpoints.ts';
+import { type EventTemplate, type NostrEvent, signEvent, tagValues } from '../../platform/nostr/event.ts';
+import { hideFrom } from './request.ts';
+import type { Word } from './speak.ts';
+import { jobs, words } from './tables.ts';
+
+/**
+ * Says something of a job: signs it, and writes it down beside the change that makes it true. Whoever publishes it later
+ * publishes these bytes, however often: the id is what relays and customers tell repetitions by.
+ */
+
+export type Job = typeof jobs.$inferSelect;
+
+const FEEDBACK = 7000;
+/** The request's, and this (NIP-90). */
+const RESULT_OFFSET = 1000;
+const MAX_CONTENT = 60_000; // bytes; many relays take 64 KB
+
+/** What an ask is on Nostr: millisatoshi, an invoice where there is one, and until when. */
+export interface Price {
+  amountMsat: bigint;
+  bolt11?: string | undefined;
+  expiresAt?: Date | undefined;
+}
+
+/** The job is locked. Answers the job as it is now. */
+export async function say(
+  tx: Tx,
+  key: Uint8Array,
+  job: Job,
+  word: Word,
+  { price, isLast = false }: { price?: Price | undefined; isLast?: boolean } = {},
+): Promise<Job> {
+  const at = Math.max(Math.floor(Date.now() / 1000), job.lastWordAt + 1);
+  const event = signEvent({ ...templateOf(job, word, key, price), created_at: at }, key);
+  const ask = 'ask' in word ? word.ask : null;
+  await tx.insert(words).values({
+    ...{ id: event.id, jobId: job.id, event, askId: ask, amountMsat: price?.amountMsat ?? null, isLast },
+    seq: sql`(select coalesce(max(w.seq), 0) + 1 from workflows.nostr_events w where w.job_id = ${job.id})`,
+  });
+  const [changed] = await tx
+    .update(jobs)
+    .set({ lastWordAt: at, ...(isLast ? { closedAt: sql`now()` } : {}) })
+    .where(eq(jobs.id, job.id))
+    .returning();
+  if (!changed) throw new Error('a job that vanished');
+  await failpoint('workflows.nostr.after_say');
+  return changed;
+}
+
+function templateOf(
+  job: Job,
+  word: Word,
+  key: Uint8Array,
+  price: Price | undefined,
+): Omit<EventTemplate, 'created_at'> {
+  const about = [
+    ['e', job.id, job.relays[0] ?? ''],
+    ['p', job.pubkey],
+  ];
+  const amount = price ? [['amount', String(price.amountMsat), ...(price.bolt11 ? [price.bolt11] : [])]] : [];
+  const hidden = job.cipher === null ? [] : [['encrypted']];
+  if (word.status === 'result') {
+    const { request } = job;
+    const inputs = job.cipher === null ? request.tags.filter(([name]) => name === 'i') : [];
+    return {
+      kind: request.kind + RESULT_OFFSET,
+      tags: [['request', JSON.stringify(request)], ...about, ...inputs, ...amount, ...hidden],
+      content: contentOf(job, word.content, key),
+    };
+  }
+  if (word.status === 'partial')
+    return {
+      kind: FEEDBACK,
+      tags: [['status', 'partial'], ...about, ...hidden],
+      content: contentOf(job, word.content, key),
+    };
+  const until = price?.expiresAt ? [['expiration', String(Math.floor(price.expiresAt.getTime() / 1000))]] : [];
+  return { kind: FEEDBACK, tags: [['status', word.status, word.info], ...amount, ...about, ...until], content: '' };
+}
+
+/** Text as it is, everything else as JSON. What relays would not take is told of, and read at the API. */
+function contentOf(job: Job, content: unknown, key: Uint8Array): string {
+  const text = typeof content === 'string' ? content : JSON.stringify(content ?? null);
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= MAX_CONTENT) return hideFrom(text, job, key);
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  return hideFrom(JSON.stringify({ too_large: true, sha256, bytes, run_id: job.runId }), job, key);
+}
+
+/** The whole of a request's size is bounded before it is kept. */
+export const sizeOf = (event: NostrEvent): number => JSON.stringify(event).length;
+
+export const targetsOf = (event: NostrEvent): string[] => tagValues(event, 'e');

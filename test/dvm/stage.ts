@@ -1,0 +1,176 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { SimplePool, useWebSocketImplementation } from 'nostr-tools/pool';
+import { type NostrEvent as Foreign, finalizeEvent, getPublicKey } from 'nostr-tools/pure';
+import WebSocket from 'ws';
+import { mintInvoice } from '../../sandbox/lightning/mint.ts';
+import { type Client, eventually, type Json } from '../harness/client.ts';
+import type { FareboxOptions } from '../harness/farebox.ts';
+import { makers, type TestRelay } from '../nostr/stage.ts';
+import { openStage, type Stage } from '../workflows/stage.ts';
+
+useWebSocketImplementation(WebSocket);
+
+/** A Farebox that does jobs over two relays of two makers, and customers with the library that most of them use. */
+export interface DvmStage extends Stage {
+  us: string;
+  relays: TestRelay[];
+  /** Offers a service of a kind of its own; credits are 1000 msat each unless the policy says otherwise. */
+  sell(payment?: Json, terms?: Json & { path?: string }): Promise<{ service: Json; kind: number }>;
+  customer_(): Customer;
+}
+
+export interface Customer {
+  pubkey: string;
+  secret: Uint8Array;
+  /** Sends a request for a job and collects what is answered. */
+  ask(kind: number, tags?: string[][], more?: { content?: string; created_at?: number }): Promise<Job>;
+  publish(event: Foreign): Promise<void>;
+  sign(kind: number, tags: string[][], content?: string, created_at?: number): Foreign;
+  /** Pays an event: a zap request, and the receipt that a provider makes of it. */
+  zap(event: Pick<Foreign, 'id'>, msat: bigint, change?: Partial<Zap>): Promise<Foreign>;
+  close(): void;
+}
+
+interface Zap {
+  preimage: string;
+  createdAt: number;
+}
+
+export interface Job {
+  id: string;
+  request: Foreign;
+  /** In the order of their time. */
+  answers(): Foreign[];
+  /** `7000 processing`, `6600`, …: the first word of each answer. */
+  words(): string[];
+  /** The answer with this word, once it is there. */
+  word(what: string, n?: number): Promise<Foreign>;
+  /** When the last word was said: all of them. */
+  over(): Promise<string[]>;
+}
+
+export const PROVIDER = new Uint8Array(randomBytes(32));
+export const msatOf = (event: Foreign): bigint => BigInt(event.tags.find(([name]) => name === 'amount')?.[1] ?? 0);
+export const infoOf = (event: Foreign): string => event.tags.find(([name]) => name === 'status')?.[2] ?? '';
+const wordOf = ({ kind, tags }: Foreign) =>
+  kind === 7000 ? `7000 ${tags.find(([name]) => name === 'status')?.[1]}` : String(kind);
+const seconds = () => Math.floor(Date.now() / 1000);
+
+let kinds = 5600;
+
+export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmStage> {
+  const secret = new Uint8Array(randomBytes(32));
+  const us = getPublicKey(secret);
+  const relays = await Promise.all(Object.values(makers).map((make) => make()));
+  const urls = relays.map(({ url }) => url);
+  const stage = await openStage({
+    ...options,
+    env: {
+      NOSTR_SECRET_KEY: Buffer.from(secret).toString('hex'),
+      NOSTR_RELAYS: urls.join(','),
+      ZAP_PROVIDERS: getPublicKey(PROVIDER),
+      ...options.env,
+    },
+  });
+  return {
+    ...stage,
+    ...{ us, relays },
+    sell: async (payment = {}, { path = '/echo', ...terms } = {}) => {
+      kinds += 1;
+      const policy = { rails: [{ rail: 'credits' }, { rail: 'lightning', price_per_credit: 1000 }], ...payment };
+      const service = await stage.offer(path, { credit_cost: 30, nostr_kind: kinds, ...terms, payment: policy });
+      return { service, kind: kinds };
+    },
+    customer_: () => newCustomer(us, urls),
+    close: async () => {
+      await stage.close();
+      for (const relay of relays) await relay.close();
+    },
+  };
+}
+
+export function newCustomer(us: string, urls: string[], secret = new Uint8Array(randomBytes(32))): Customer {
+  const pool = new SimplePool({ enableReconnect: true });
+  const pubkey = getPublicKey(secret);
+  const sign: Customer['sign'] = (kind, tags, content = '', created_at = seconds()) =>
+    finalizeEvent({ kind, tags, content, created_at }, secret);
+  const publish = async (event: Foreign) => {
+    await Promise.any(pool.publish(urls, event));
+  };
+  return {
+    ...{ pubkey, secret, sign, publish },
+    ask: async (kind, tags = [['i', 'hello', 'text']], { content = '', created_at = seconds() } = {}) => {
+      const request = sign(kind, [...tags, ['p', us]], content, created_at);
+      const heard = new Map<string, Foreign>();
+      pool.subscribeMany(
+        urls,
+        { kinds: [7000, kind + 1000], '#e': [request.id] },
+        { onevent: (event) => void heard.set(event.id, event) },
+      );
+      await publish(request);
+      const answers = () => [...heard.values()].toSorted((a, b) => a.created_at - b.created_at);
+      const isLast = (event: Foreign) => event.kind !== 7000 || wordOf(event) === '7000 error';
+      return {
+        ...{ id: request.id, request, answers },
+        words: () => answers().map(wordOf),
+        word: async (what, n = 1) => {
+          const found = () => answers().filter((one) => wordOf(one) === what)[n - 1];
+          await eventually(
+            async () => ({ words: answers().map(wordOf), there: found() !== undefined }),
+            ({ there }) => there,
+          );
+          return found() as Foreign;
+        },
+        over: async () => {
+          await eventually(
+            async () => answers().map((one) => `${wordOf(one)} ${infoOf(one)}`),
+            () => answers().some(isLast),
+          );
+          return answers().map(wordOf);
+        },
+      };
+    },
+    zap: async ({ id }, msat, { preimage, createdAt = seconds() } = {}) => {
+      const request = sign(9734, [
+        ['relays', ...urls],
+        ['amount', String(msat)],
+        ['p', us],
+        ['e', id],
+      ]);
+      const description = JSON.stringify(request);
+      const minted = mintInvoice({
+        amountMsat: msat,
+        descriptionHash: createHash('sha256').update(description).digest('hex'),
+        createdAt: new Date(createdAt * 1000),
+        ...(preimage ? { preimage } : {}),
+      });
+      const receipt = finalizeEvent(
+        {
+          ...{ kind: 9735, content: '', created_at: createdAt },
+          tags: [
+            ['p', us],
+            ['e', id],
+            ['P', pubkey],
+            ['bolt11', minted.invoice],
+            ['description', description],
+            ['preimage', minted.preimage],
+          ],
+        },
+        PROVIDER,
+      );
+      await publish(receipt);
+      return receipt;
+    },
+    close: () => pool.close(urls),
+  };
+}
+
+/** The account of a key, as the operator sees it. */
+export const balanceOf = async ({ root }: Stage, { pubkey }: Customer): Promise<Json> => {
+  const [row] = await root`
+    select available::int, held::int, debt::int from credits.accounts a join workflows.nostr_customers c on c.account_id = a.account_id
+    where c.pubkey = ${pubkey}`;
+  return row ?? { available: 0, held: 0, debt: 0 };
+};
+
+export type { Client };
