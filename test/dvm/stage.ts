@@ -16,7 +16,7 @@ export interface DvmStage extends Stage {
   relays: TestRelay[];
   /** Offers a service of a kind of its own; credits are 1000 msat each unless the policy says otherwise. */
   sell(payment?: Json, terms?: Json & { path?: string }): Promise<{ service: Json; kind: number }>;
-  customer_(): Customer;
+  newCustomer(): Customer;
 }
 
 export interface Customer {
@@ -27,7 +27,9 @@ export interface Customer {
   publish(event: Foreign): Promise<void>;
   sign(kind: number, tags: string[][], content?: string, created_at?: number): Foreign;
   /** Pays an event: a zap request, and the receipt that a provider makes of it. */
-  zap(event: Pick<Foreign, 'id'>, msat: bigint, change?: Partial<Zap>): Promise<Foreign>;
+  zap(event: Pick<Foreign, 'id'>, msat: bigint, change?: Partial<Zap>): Promise<void>;
+  /** The receipt of such a zap, which nobody has published yet. */
+  receipt(event: Pick<Foreign, 'id'>, msat: bigint, change?: Partial<Zap>): Foreign;
   close(): void;
 }
 
@@ -81,7 +83,7 @@ export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmSta
       const service = await stage.offer(path, { credit_cost: 30, nostr_kind: kinds, ...terms, payment: policy });
       return { service, kind: kinds };
     },
-    customer_: () => newCustomer(us, urls),
+    newCustomer: () => newCustomer(us, urls),
     close: async () => {
       await stage.close();
       for (const relay of relays) await relay.close();
@@ -89,18 +91,57 @@ export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmSta
   };
 }
 
-export function newCustomer(us: string, urls: string[], secret = new Uint8Array(randomBytes(32))): Customer {
+function newCustomer(us: string, urls: string[], secret = new Uint8Array(randomBytes(32))): Customer {
   const pool = new SimplePool({ enableReconnect: true });
   const pubkey = getPublicKey(secret);
   const sign: Customer['sign'] = (kind, tags, content = '', created_at = seconds()) =>
     finalizeEvent({ kind, tags, content, created_at }, secret);
+  /** Until one relay has it: they go and come, and the pool gives up soon. */
   const publish = async (event: Foreign) => {
-    await Promise.any(pool.publish(urls, event));
+    await eventually(
+      () =>
+        Promise.any(pool.publish(urls, event))
+          .then(() => true)
+          .catch(() => false),
+      (isTaken) => isTaken,
+      60_000,
+    );
   };
+  const receipt: Customer['receipt'] = ({ id }, msat, { preimage, createdAt = seconds() } = {}) => {
+    const request = sign(9734, [
+      ['relays', ...urls],
+      ['amount', String(msat)],
+      ['p', us],
+      ['e', id],
+    ]);
+    const description = JSON.stringify(request);
+    const minted = mintInvoice({
+      amountMsat: msat,
+      descriptionHash: createHash('sha256').update(description).digest('hex'),
+      createdAt: new Date(createdAt * 1000),
+      ...(preimage ? { preimage } : {}),
+    });
+    return finalizeEvent(
+      {
+        ...{ kind: 9735, content: '', created_at: createdAt },
+        tags: [
+          ['p', us],
+          ['e', id],
+          ['P', pubkey],
+          ['bolt11', minted.invoice],
+          ['description', description],
+          ['preimage', minted.preimage],
+        ],
+      },
+      PROVIDER,
+    );
+  };
+
   return {
     ...{ pubkey, secret, sign, publish },
     ask: async (kind, tags = [['i', 'hello', 'text']], { content = '', created_at = seconds() } = {}) => {
-      const request = sign(kind, [...tags, ['p', us]], content, created_at);
+      // Without it two requests of one second would be one.
+      const request = sign(kind, [...tags, ['p', us], ['t', randomBytes(4).toString('hex')]], content, created_at);
       const heard = new Map<string, Foreign>();
       pool.subscribeMany(
         urls,
@@ -130,37 +171,8 @@ export function newCustomer(us: string, urls: string[], secret = new Uint8Array(
         },
       };
     },
-    zap: async ({ id }, msat, { preimage, createdAt = seconds() } = {}) => {
-      const request = sign(9734, [
-        ['relays', ...urls],
-        ['amount', String(msat)],
-        ['p', us],
-        ['e', id],
-      ]);
-      const description = JSON.stringify(request);
-      const minted = mintInvoice({
-        amountMsat: msat,
-        descriptionHash: createHash('sha256').update(description).digest('hex'),
-        createdAt: new Date(createdAt * 1000),
-        ...(preimage ? { preimage } : {}),
-      });
-      const receipt = finalizeEvent(
-        {
-          ...{ kind: 9735, content: '', created_at: createdAt },
-          tags: [
-            ['p', us],
-            ['e', id],
-            ['P', pubkey],
-            ['bolt11', minted.invoice],
-            ['description', description],
-            ['preimage', minted.preimage],
-          ],
-        },
-        PROVIDER,
-      );
-      await publish(receipt);
-      return receipt;
-    },
+    receipt,
+    zap: (event, msat, change) => publish(receipt(event, msat, change)),
     close: () => pool.close(urls),
   };
 }

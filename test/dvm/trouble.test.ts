@@ -1,0 +1,90 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '../harness/client.ts';
+import { faultsAtRest } from '../harness/whole-books.ts';
+import { balanceOf, type DvmStage, msatOf, openDvmStage } from './stage.ts';
+
+/** Relays that go and come, tell everything twice, and lie about the time: a job is done once, and paid once. */
+
+let stage: DvmStage;
+let kind: number;
+beforeAll(async () => {
+  stage = await openDvmStage();
+  ({ kind } = await stage.sell());
+});
+afterAll(async () => {
+  expect(await faultsAtRest(stage.farebox.database.superuserUrl)).toEqual([]);
+  await stage.close();
+});
+
+const [ASKED, BEGUN] = ['7000 payment-required', '7000 processing'];
+const worksOf = async (id: string) => {
+  const [row] = await stage.root`
+    select (select count(*)::int from platform.events e where e.subject_id = j.run_id and e.type = 'workflows.run_dispatched') as dispatched,
+      (select count(*)::int from credits.transfers t where t.account_id = j.account_id and t.kind = 'purchase') as credited,
+      (select count(*)::int from credits.transfers t where t.account_id = j.account_id and t.kind = 'capture') as taken,
+      (select count(*)::int from workflows.nostr_events w where w.job_id = j.id and w.is_last) as ended
+    from workflows.nostr_jobs j where j.id = ${id}`;
+  return row;
+};
+
+test('an event from the future makes nobody deaf', async () => {
+  const customer = stage.newCustomer();
+  const tomorrow = Math.floor(Date.now() / 1000) + 86_400;
+  await customer.publish(customer.sign(kind, [['p', stage.us]], 'from tomorrow', tomorrow));
+  for (const relay of stage.relays) relay.cut();
+  const job = await customer.ask(kind);
+  await job.word(ASKED);
+  customer.close();
+});
+
+test('both relays are gone while the customer pays, and come back: the run starts once', async () => {
+  const customer = stage.newCustomer();
+  const job = await customer.ask(kind);
+  const asked = await job.word(ASKED);
+  const receipt = customer.receipt(asked, msatOf(asked));
+  for (const relay of stage.relays) await relay.vanish();
+  const paying = customer.publish(receipt);
+  await Promise.all(stage.relays.map((relay) => relay.comeBack()));
+  await paying;
+  await eventually(
+    () => worksOf(job.id),
+    (row) => row?.['ended'] === 1,
+    90_000,
+  );
+  expect(await worksOf(job.id)).toEqual({ dispatched: 1, credited: 1, taken: 1, ended: 1 });
+  customer.close();
+});
+
+test('twenty copies of one payment, over both relays: one credit, one run', async () => {
+  const customer = stage.newCustomer();
+  const job = await customer.ask(kind);
+  const asked = await job.word(ASKED);
+  const at = Math.floor(Date.now() / 1000);
+  const preimage = 'ab'.repeat(32);
+  // A provider that makes its receipts anew each time: other ids, the same invoice.
+  for (let n = 0; n < 20; n += 1) await customer.zap(asked, msatOf(asked), { preimage, createdAt: at + (n % 5) });
+  expect(await job.over()).toEqual([ASKED, BEGUN, String(kind + 1000)]);
+  expect(await worksOf(job.id)).toEqual({ dispatched: 1, credited: 1, taken: 1, ended: 1 });
+  expect(await balanceOf(stage, customer)).toMatchObject({ available: 0, held: 0 });
+  customer.close();
+});
+
+test('money that fits nothing waits for a person: of nobody’s ask, of a foreign provider, too much to be believed', async () => {
+  const customer = stage.newCustomer();
+  const kinds = async () =>
+    (
+      await stage.root`select detail ->> 'code' as code from payments.differences where kind = 'zap_receipt' order by 1`
+    ).map((row) => row['code']);
+  await customer.zap({ id: 'f'.repeat(64) }, 21_000n);
+  const job = await customer.ask(kind);
+  const asked = await job.word(ASKED);
+  await customer.zap(asked, 100_000_001n);
+  await eventually(kinds, (all) => all.length === 2);
+  expect(await kinds()).toEqual(['above_limit', 'unmatched']);
+  expect(job.words()).toEqual([ASKED]);
+  customer.close();
+});
+
+test('without relays everything else works, and it is ready', async () => {
+  expect((await fetch(`${stage.farebox.internalUrl}/readyz`)).status).toBe(200);
+});
