@@ -69,6 +69,7 @@ import {
   askExpirer,
   createRunCommitter,
   dispatcher,
+  dvmRoutes,
   executorRoutes,
   onSettled,
   openDvm,
@@ -230,6 +231,10 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     wakeInbox: () => crew.wake('webhook-inbox'),
   });
   workflowsRoutes(front, workflows);
+  dvmRoutes(front, {
+    ...{ db, metrics, rules: zapRules(config), maxZapMsat: config.ZAP_MAX_MSAT, publicUrl },
+    claimsPerMinute: Math.ceil(config.RATE_READ_PER_MIN / 50),
+  });
   refundsRoutes(front, refunds);
   webhooksRoutes(front, webhooks);
   eventRoutes(front, { sql, cursors, feed, types: allEvents });

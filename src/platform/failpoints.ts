@@ -75,6 +75,7 @@ export const FAILPOINTS = [
   'workflows.nostr.before_follow_commit',
   'workflows.nostr.after_publish',
   'workflows.nostr.before_zap_commit',
+  'workflows.nostr.before_link_commit',
   'workflows.start.before_statement',
   'workflows.start.after_commit',
   'workflows.start.before_group',
