@@ -37,7 +37,6 @@ export async function settle(tx: Tx, money: Money & { purpose: Purpose | null })
   const cause = { type: 'arrival', id: arrival.id };
   const { result, available } = await post(tx, 'purchase', money.accountId, money.credits, cause);
   if (result !== 'posted') throw new Error(`the credit of an arrival was ${result}`);
-  await failpoint('payments.settle.after_post');
   return money.purpose === null ? arrival : setAside(tx, arrival, least(money.credits, available));
 }
 
