@@ -69,6 +69,7 @@ import {
   dispatcher,
   executorRoutes,
   onSettled,
+  quoteRun,
   rememberDefinitions,
   runExpirer,
   type WorkflowsDeps,
@@ -145,6 +146,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   void evm.confirm();
   const payments: PaymentsDeps = {
     ...{ db, vault, cursors, rail, evm, capabilities, metrics, alarm, log, publicUrl, livemode, currency },
+    priceRun: (accountId, workflowId, wished) => quoteRun(db, accountId, workflowId, wished),
     providerFees: { ranges: config.OMISE_FEES, tax: config.OMISE_FEE_TAX },
     deadlineMs: config.OMISE_DEADLINE_MS,
     maxPending: config.MAX_PENDING_PURCHASES,
