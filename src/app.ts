@@ -58,6 +58,7 @@ import { webhooksWorkers } from './platform/webhooks/workers.ts';
 import {
   limitsOf,
   onChargeTakenBack,
+  onSurplus,
   type RefundsDeps,
   refundsOperatorRoutes,
   refundsRoutes,
@@ -90,10 +91,11 @@ export interface Farebox {
 }
 
 /** What contexts hear of each other, upwards: by type of event, then by the name of whoever hears it. */
-const subscriptions: Subscriptions = {
+const subscriptionsOf = (refunds: RefundsDeps): Subscriptions => ({
   'payments.charge_taken_back': { 'refunds.sightings': onChargeTakenBack },
   'payments.settled': { 'workflows.asks': onSettled },
-};
+  'workflows.surplus_unwanted': { 'refunds.surplus': onSurplus(refunds.limits) },
+});
 
 /** Where the process is on its way out: `draining` still answers, `closing` sends new requests elsewhere. */
 export interface Lifecycle {
@@ -166,6 +168,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     ...{ db, vault, cursors, rail, evm, alarm, log, publicUrl, deadlineMs: config.OMISE_DEADLINE_MS },
     limits: limitsOf(config),
   };
+  const subscriptions = subscriptionsOf(refunds);
   await subscribe(db, subscriptions);
 
   const webhooks: WebhooksDeps = {

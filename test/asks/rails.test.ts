@@ -107,6 +107,19 @@ describe('an ask that is paid by Omise', () => {
     }
   });
 
+  test('what came too much is asked back at once, where the policy wants that', async () => {
+    const { party, ask } = await asked({ surplus: 'refund' });
+    const opened = (await pay(party.who, ask, { rail: 'omise' })).body;
+    await grant(stage.operator, party.who, 30);
+    await pay(party.who, ask);
+    await payPromptly(opened);
+    const { data } = await eventually(
+      () => party.who.ok('GET', '/v1/refunds'),
+      (list) => list.data.length > 0,
+    );
+    expect(data).toMatchObject([{ subject: { type: 'purchase', id: opened.purchase_id }, credits: 30, amount: '4500' }]);
+  });
+
   test('a debt that was written off can be paid by it', async () => {
     const party = await stage.party({ mode: 'after', rails });
     const { run } = (await party.start()).body;

@@ -186,7 +186,7 @@ async function letGo(tx: Tx, one: Pick<Settlement, 'accountId' | 'id'>, credits:
 async function returnSurplus(tx: Tx, { run, ask }: Asked, credits: bigint, purchaseId: string | null): Promise<void> {
   if (run.quote.surplus !== 'refund' || purchaseId === null) return;
   const payload = {
-    purchase_id: toWire('purchase', purchaseId),
+    account_id: toWire('account', ask.accountId),
     credits: Number(credits),
     ask_id: toWire('ask', ask.id),
   };
