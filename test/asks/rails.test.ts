@@ -117,7 +117,9 @@ describe('an ask that is paid by Omise', () => {
       () => party.who.ok('GET', '/v1/refunds'),
       (list) => list.data.length > 0,
     );
-    expect(data).toMatchObject([{ subject: { type: 'purchase', id: opened.purchase_id }, credits: 30, amount: '4500' }]);
+    expect(data).toMatchObject([
+      { subject: { type: 'purchase', id: opened.purchase_id }, credits: 30, amount: '4500' },
+    ]);
   });
 
   test('a debt that was written off can be paid by it', async () => {

@@ -227,7 +227,7 @@ const rows: Record<string, Row> = {
   },
 };
 
-// REQ V1 V2 V4 V5 V6 V7 V8 V10
+// REQ V1 V5 V6 V7 V8 V10
 test.each(Object.entries(rows))('%s', async (_, row) => {
   const { path = '/echo', credits = 0, policy = {}, terms = {} } = row;
   const party = await stage.party(policy, { path, credits, ...terms });

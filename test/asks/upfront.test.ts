@@ -35,7 +35,7 @@ test('with enough credits a run that is to be paid upfront is paid and queued by
 });
 
 describe('with too few credits', () => {
-  // REQ V2 V6 V10
+  // REQ V6 V10
   test('402 leads to an ask, and nothing starts before it is paid', async () => {
     const { who, start } = await stage.party(upfront, { credits: 12 });
     const refused = await start({ payment: 'upfront' });
