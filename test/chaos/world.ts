@@ -15,6 +15,7 @@ import { makeTemplate, PASSWORDS, TEMPLATE } from '../harness/template.ts';
 import { grant, offer, workflowOf } from '../workflows/stage.ts';
 import { ASK_SERVICES } from './asks.ts';
 import { type ChainWorld, newPurse, openChainWorld, type Purse, priceOnChain } from './payers.ts';
+import { openReadingWorld, type ReadingWorld } from './readers.ts';
 
 /** Two replicas with a database, a provider and an executor of their own, and a bad network between all of them. */
 export interface World {
@@ -33,6 +34,8 @@ export interface World {
   onChain: ChainWorld | undefined;
   people: { who: Client; workflows: Json[]; purse: Purse | undefined }[];
   pack: Json;
+  /** A shop and its readers. */
+  reading: ReadingWorld;
   superuserUrl: string;
   folder: string;
   close(): Promise<void>;
@@ -111,8 +114,9 @@ export async function openWorld(seed: number): Promise<World> {
     for (const service of services) workflows.push({ ...(await workflowOf(who, service)), payment: service.payment });
     people.push({ who, workflows, purse: onChain && (await newPurse(onChain, who)) });
   }
+  const reading = await openReadingWorld(farebox, operator);
   return {
-    ...{ farebox, replicas, executor, network, onChain, people, pack, folder },
+    ...{ farebox, reading, replicas, executor, network, onChain, people, pack, folder },
     ...{ omise: omise.control, providerUrl: omise.url, operator },
     restartDatabase: () => server.restart(),
     superuserUrl: server.url(),

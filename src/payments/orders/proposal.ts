@@ -4,7 +4,7 @@ import { JsonObject, line, MAX_AMOUNT } from '../../platform/http/wire.ts';
 import { checkReturnUri } from '../purchases/start.ts';
 import type { EvmRail } from '../rails/evm/evm.ts';
 import { readAmount } from '../rails/evm/terms.ts';
-import type { Proposal } from './create.ts';
+import { type Proposal, UNGUESSABLE_LENGTH } from './create.ts';
 
 /** How a shop says what it sells: read from the wire, and held to what this installation allows. */
 
@@ -80,6 +80,11 @@ export function proposalOf(
   checkAddress(deps, '/order/fulfillment_url', fulfillmentUrl);
   checkAddress(deps, '/order/public_reorder_url', publicReorderUrl);
   checkPrices(deps, order.prices);
+  if (!more.create_token && order.order_id !== undefined && order.order_id.length < UNGUESSABLE_LENGTH)
+    throw invalidField(
+      '/order/order_id',
+      `must have ${UNGUESSABLE_LENGTH} characters or more without a claim token: whoever knows it can take the order`,
+    );
   const resource = order.resource ?? fulfillmentUrl;
   if (resource === null) throw invalidField('/order/resource', 'must be there when there is no fulfillment_url');
   if (resource.length > 200) throw invalidField('/order/resource', 'must be named when the fulfillment_url is long');

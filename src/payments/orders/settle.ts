@@ -1,5 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { capture, hold } from '../../credits/index.ts';
+import { accountIdOf } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
@@ -66,7 +67,8 @@ export async function settleOrder(
   { order, sessionId }: { order: SeenOrder; sessionId: string | null },
   accountId: string,
 ): Promise<void> {
-  if (order.state !== 'claimed' || order.isExpired) return;
+  if (order.state !== 'claimed' || order.isExpired || order.claimDid === null) return;
+  if ((await accountIdOf(tx, order.claimDid)) !== accountId) return;
   await takePrice(tx, order, { accountId, sessionId });
   await failpoint('payments.order.before_settle_commit');
 }
