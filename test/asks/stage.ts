@@ -18,6 +18,8 @@ export interface AskStage extends Stage {
   bring(who: Client, ask: Json, credits: number, key?: string): Promise<boolean>;
   /** Whoever listens hears of money that came, and asks that are over end. */
   tick(): Promise<void>;
+  /** Only the latter. */
+  expire(): Promise<unknown>;
   /** So much time passes for an ask. */
   age(ask: Json, seconds: number): Promise<unknown>;
   ask(who: Client, id: string): Promise<Json>;
@@ -41,14 +43,15 @@ export async function openAskStage(options: FareboxOptions = {}): Promise<AskSta
     { db, alarm: () => {}, log },
     { 'payments.settled': { 'workflows.asks': onSettled } },
   );
+  const { signal } = new AbortController();
+  const expire = () => expirer.runOnce(signal);
   const tick = async () => {
-    const { signal } = new AbortController();
     await hearer.runOnce(signal);
-    await expirer.runOnce(signal);
+    await expire();
   };
   return {
     ...stage,
-    ...{ db, tick },
+    ...{ db, tick, expire },
     party: async (payment, { path = '/echo', credits = 0, ...terms } = {}) => {
       const who = await stage.customer(credits);
       const service = await stage.offer(path, { credit_cost: 30, ...terms, payment });
