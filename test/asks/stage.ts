@@ -4,6 +4,7 @@ import { type Database, openDatabase } from '../../src/platform/database/clients
 import { subscriptionWorker } from '../../src/platform/delivery/subscriptions.ts';
 import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
+import { createMetrics } from '../../src/platform/metrics.ts';
 import { askExpirer, onSettled } from '../../src/workflows/index.ts';
 import type { Client, Json, Reply } from '../harness/client.ts';
 import type { FareboxOptions } from '../harness/farebox.ts';
@@ -38,7 +39,7 @@ export async function openAskStage(options: FareboxOptions = {}): Promise<AskSta
   const { db } = database;
   const nobody = { wake: () => {} };
   const log = createLog('silent');
-  const expirer = askExpirer({ db, feed: nobody as never, wakeDispatcher: () => {} });
+  const expirer = askExpirer({ db, feed: nobody as never, metrics: createMetrics(), wakeDispatcher: () => {} });
   const hearer = subscriptionWorker(
     { db, alarm: () => {}, log },
     { 'payments.settled': { 'workflows.asks': onSettled } },

@@ -25,6 +25,7 @@ interface Money {
   rail: string;
   /** The rail's own name for this payment. The same one again changes nothing. */
   key: string;
+  /** Of whoever owns what it is for, whoever paid: nobody else's would be looked at. */
   accountId: string;
   credits: bigint;
   evidence?: Record<string, unknown>;
