@@ -79,6 +79,19 @@ describe('an ask that is paid by Omise', () => {
     expect(await available(party.who)).toBe(82);
   });
 
+  test('no more than the service takes by it at once: the way is not offered, and not open', async () => {
+    const capped = [{ rail: 'credits' }, { ...rails[1], max_credits: 20 }];
+    const { party, ask } = await asked({ rails: capped }, 5);
+    expect((await stage.ask(party.who, ask.id)).pay_with).toMatchObject([{ rail: 'credits' }]);
+    expect((await pay(party.who, ask, { rail: 'omise' })).body).toMatchObject({
+      status: 422,
+      code: 'method_unavailable',
+    });
+    await grant(stage.operator, party.who, 5);
+    const opened = await pay(party.who, ask, { rail: 'omise' }); // with ten of one's own
+    expect([opened.status, opened.body.due]).toEqual([202, 20]);
+  });
+
   test('six at once open one purchase', async () => {
     const { party, ask } = await asked({}, 10);
     const replies = await Promise.all(Array.from({ length: 6 }, () => pay(party.who, ask, { rail: 'omise' })));

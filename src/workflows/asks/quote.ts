@@ -4,7 +4,7 @@ import type { Db } from '../../platform/database/clients.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import { ownWorkflow } from '../configure.ts';
 import { services } from '../tables.ts';
-import { chooseMode } from './policy.ts';
+import { chooseMode, fits } from './policy.ts';
 import { isDemoted } from './tab.ts';
 
 /** What a run would cost and how it would be paid, without starting one. Nothing is kept. */
@@ -23,10 +23,11 @@ export async function quoteRun(
   const { payment } = service;
   const { mode, info } = chooseMode(payment, wished, await isDemoted(db, { accountId, serviceId }));
   const parts = mode === 'after' ? null : milestones;
+  const first = parts?.[0] ? BigInt(parts[0]) : creditCost;
   return {
-    ...{ mode, info, cost: creditCost, milestones: parts, first: parts?.[0] ? BigInt(parts[0]) : creditCost },
+    ...{ mode, info, cost: creditCost, milestones: parts, first },
     priceHoldsS: payment.quote_ttl_s,
     graceS: mode === 'after' ? payment.after.grace_s : null,
-    rails: payment.rails,
+    rails: payment.rails.filter((rail) => fits(rail, first)),
   };
 }

@@ -10,7 +10,7 @@ import { toWire } from '../../platform/ids.ts';
 import type { Run } from '../runs.ts';
 import { runs } from '../tables.ts';
 import { isWanted } from './decide.ts';
-import type { RailTerms } from './policy.ts';
+import { fits, type RailTerms } from './policy.ts';
 import { asks, settlements } from './tables.ts';
 
 /** Asks as they are read, and the 402 that leads to one. */
@@ -72,7 +72,7 @@ export const renderAsk = ({ ask, rails }: AskView): z.infer<typeof AskOut> => ({
   state: ask.state,
   expires_at: time(ask.expiresAt),
   closed_at: timeOrNull(ask.closedAt),
-  pay_with: dueOf(ask) === 0n ? [] : rails.map((rail) => wayOf(ask, rail)),
+  pay_with: dueOf(ask) === 0n ? [] : rails.filter((rail) => fits(rail, dueOf(ask))).map((rail) => wayOf(ask, rail)),
 });
 
 export const renderSettlement = (one: Settlement): z.infer<typeof SettlementOut> => ({
