@@ -18,6 +18,10 @@ export interface Question {
   order: Record<string, unknown>;
   /** A hint: it opens nothing by itself. */
   order_id?: string;
+  /** Of an address that Farebox has led this browser to; good once. */
+  code?: string;
+  /** A new order, also where one is open that another wallet has taken. */
+  again?: boolean;
 }
 
 /** As Farebox gives it, checked: nothing in it can open more, or lead elsewhere, than it may. */

@@ -36,7 +36,7 @@ ul { padding: 0; }
 `;
 
 /** Nothing from elsewhere, and no script. */
-export const POLICY = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'`;
+export const POLICY = `default-src 'none'; img-src 'self' data:; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'`;
 
 export const pageOf = (title: string, body: Markup): string =>
   html`<!doctype html>

@@ -24,11 +24,19 @@ export interface Shop {
 /** A value, or how to get it from a request. */
 type Of<T> = T | ((request: FastifyRequest) => T);
 
+export type RailPrice =
+  /** `amount` in minor units: 2000 are ฿20.00. */
+  | { rail: 'omise'; amount: number; currency: string }
+  /** `asset` by its CAIP-19 name, `amount` in base units. */
+  | { rail: 'evm'; asset: string; amount: string };
+
 export interface Guard {
   /** What is sold: one name for each address without its query. `undefined` when there is no such thing: 404. */
   resource: Of<string | undefined>;
   /** In credits. */
   price: Of<number>;
+  /** What those credits cost people who have none: one price for each rail that Farebox takes. */
+  prices?: Of<RailPrice[]>;
   /** What people and wallets are shown. */
   summary: Of<string>;
   /** Browsers that may read it at the same time; 1 unless told. */
@@ -39,6 +47,9 @@ export interface Guard {
 
 const CACHE_MS = 10_000;
 const HINT = 'farebox_order';
+/** What Farebox leads a browser back with that had no session of ours when it paid. */
+const CODE = 'farebox_code';
+const AGAIN = 'again';
 
 export function openPaywall(shop: Shop): (guard: Guard) => preHandlerAsyncHookHandler {
   const { origin, protocol } = new URL(shop.url);
@@ -57,6 +68,8 @@ export function openPaywall(shop: Shop): (guard: Guard) => preHandlerAsyncHookHa
     const answer = await askFarebox(shop.farebox, {
       ...{ session_id: session.publicId, resource, order: termsOf(guard, request, visit.address) },
       ...(visit.hint === undefined ? {} : { order_id: visit.hint }),
+      ...(visit.code === undefined ? {} : { code: visit.code }),
+      ...(visit.isAgain ? { again: true } : {}),
     }).catch((fault: unknown) => {
       if (fault instanceof NoAnswer) return fault;
       throw fault;
@@ -65,6 +78,8 @@ export function openPaywall(shop: Shop): (guard: Guard) => preHandlerAsyncHookHa
     entitlements.learn(session.publicId, resource, answer);
     if (answer.entitled) {
       rememberOrder(reply, visit, answer.orderId);
+      // What stands in the address was for this one visit.
+      if (visit.code !== undefined || visit.isAgain) return reply.redirect(visit.path, 303);
       return undefined;
     }
     return answer.refunded ? tellRefund(request, reply, visit, answer) : askToPay(request, reply, answer);
@@ -77,6 +92,10 @@ interface Visit {
   path: string;
   /** The order that this browser had here, or that the link names. It opens nothing by itself. */
   hint: string | undefined;
+  /** Good once, to open an order that was paid before this browser had a session. */
+  code: string | undefined;
+  /** A new order is wanted, also where there is one. */
+  isAgain: boolean;
 }
 
 function visitOf(request: FastifyRequest, origin: string): Visit {
@@ -84,8 +103,12 @@ function visitOf(request: FastifyRequest, origin: string): Visit {
   const url = new URL(origin);
   url.pathname = path; // keeps the origin, whatever the path looks like
   const asked = new URLSearchParams(query);
-  const hints = asked.has('again') ? [] : [...cookieValues(request.headers.cookie, HINT), asked.get('order_id') ?? ''];
-  return { address: url.href, path: url.pathname, hint: hints.find((hint) => /^[A-Za-z0-9._-]{1,60}$/.test(hint)) };
+  const isAgain = asked.has(AGAIN);
+  const hints = isAgain ? [] : [...cookieValues(request.headers.cookie, HINT), asked.get('order_id') ?? ''];
+  return {
+    ...{ address: url.href, path: url.pathname, isAgain, code: asked.get(CODE)?.slice(0, 400) },
+    hint: hints.find((hint) => /^[A-Za-z0-9._-]{1,60}$/.test(hint)),
+  };
 }
 
 function termsOf(guard: Guard, request: FastifyRequest, address: string): Record<string, unknown> {
@@ -95,12 +118,13 @@ function termsOf(guard: Guard, request: FastifyRequest, address: string): Record
   return {
     amount: `CREDITS:${toldBy(guard.price, request)}`,
     summary: (summary.slice(0, 200) || 'An article').toWellFormed(),
-    ...{ fulfillment_url: address, public_reorder_url: address },
+    prices: guard.prices === undefined ? [] : toldBy(guard.prices, request),
+    ...{ fulfillment_url: address, public_reorder_url: `${address}?${AGAIN}` },
     ...{ max_sessions: guard.maxSessions ?? 1, refund_policy: guard.refundPolicy ?? 'revoke_on_any' },
   };
 }
 
-const toldBy = <T extends string | number | undefined>(value: Of<T>, request: FastifyRequest): T =>
+const toldBy = <T extends string | number | RailPrice[] | undefined>(value: Of<T>, request: FastifyRequest): T =>
   typeof value === 'function' ? value(request) : value;
 
 /** So that a refund is told as one. Only browsers that have paid keep it, and only for this address. */
@@ -129,7 +153,7 @@ function tellRefund(request: FastifyRequest, reply: FastifyReply, { path }: Visi
   const body = html`<h1>Your money went back</h1>
 <p>What you paid for this was given back, so it is not open to you any more.</p>
 <p><a href="${answer.statusUrl}" rel="noreferrer">See the order</a></p>
-<p><a href="${path}?again">Buy it again</a></p>`;
+<p><a href="${path}?${AGAIN}">Buy it again</a></p>`;
   return send(reply, 200, pageOf('Your money went back', body));
 }
 

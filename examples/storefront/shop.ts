@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
 import { type Article, articles as ours } from './articles.ts';
 import { html, POLICY, pageOf } from './page.ts';
-import { openPaywall, type Shop } from './paywall.ts';
+import { openPaywall, type RailPrice, type Shop } from './paywall.ts';
 
 /** A shop that sells articles. The paywall is one line of it. */
 export function buildShop(
@@ -12,6 +12,9 @@ export function buildShop(
   const paywall = openPaywall(shop);
   const find = ({ params }: { params: unknown }) =>
     articles.find(({ slug }) => slug === (params as { slug: string }).slug);
+
+  const pricesOf = ({ thb }: Partial<Article> = {}): RailPrice[] =>
+    thb === undefined ? [] : [{ rail: 'omise', amount: thb, currency: 'THB' }];
 
   app.addHook('onSend', async (_request, reply) => {
     reply.header('Content-Security-Policy', POLICY).header('X-Content-Type-Options', 'nosniff');
@@ -38,6 +41,7 @@ export function buildShop(
       preHandler: paywall({
         resource: (request) => find(request)?.slug,
         price: (request) => find(request)?.price ?? 0,
+        prices: (request) => pricesOf(find(request)),
         summary: (request) => find(request)?.title ?? '',
       }),
     },

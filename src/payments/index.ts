@@ -1,6 +1,5 @@
 export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
-export { paymentsCommands } from './commands.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';

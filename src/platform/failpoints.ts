@@ -60,6 +60,7 @@ export const FAILPOINTS = [
   'payments.order.before_open_commit',
   'payments.order.before_settle_commit',
   'payments.order.before_prove_commit',
+  'payments.order.before_move_commit',
   'payments.watch.after_look',
   'payments.watch.before_commit',
   'payments.watch.before_cursor',

@@ -123,4 +123,50 @@ const charged: Scenario<Charged> = {
   },
 };
 
-export const orderScenarios = [sold, charged];
+interface Mailed extends Selling {
+  cookie: string;
+  link: string;
+}
+
+/** By somebody who came from an e-mail: the browser becomes the shop's own by a code that is good once. */
+const mailed: Scenario<Mailed & { shop: ReturnType<typeof clientOf>; resource: string }> = {
+  name: 'a browser that came by mail is let into the shop',
+  points: ['payments.order.before_move_commit'],
+  set: async (stage) => {
+    const orders = await orderStageOn(stage.farebox, stage.operator);
+    const sessions: Selling['sessions'] = [newSession(), newSession()];
+    const resource = randomBytes(8).toString('hex');
+    const order = await orders.order({ fulfillment_url: `${stage.farebox.url}/article`, resource });
+    const link = `${stage.farebox.url}/orders/${order.id}?token=${order.token}`;
+    const page = await fetch(link, { headers: { accept: 'text/html' } });
+    const sessionId = /data-session="([^"]+)"/.exec(await page.text())?.[1] ?? '';
+    const cookie = page.headers.get('set-cookie')?.split(';', 1)[0] ?? '';
+    const wallet = await orders.richWallet(100);
+    await wallet.buy(order, sessionId);
+    return { order, wallet, sessions, nonce: '', cookie, link, shop: orders.shop, resource };
+  },
+  play: async (cell, { shop, link, cookie, sessions, resource }) => {
+    const code = await cell.until('the browser is led on', async () => {
+      const led = await fetch(link, { redirect: 'manual', headers: { accept: 'text/html', cookie } });
+      const location = led.headers.get('location');
+      return (location && new URL(location).searchParams.get('farebox_code')) || undefined;
+    });
+    const order = {
+      amount: 'CREDITS:40',
+      summary: 'On paying once',
+      fulfillment_url: `${cell.stage.farebox.url}/article`,
+    };
+    await cell.until('the shop lets it in', async () => {
+      const body = { session_id: sessions[0], resource, order, code };
+      return (await cell.insist(shop, 'POST', '/private/entitlements/check', { body })).entitled as boolean;
+    });
+  },
+  check: async ({ sql }, { order, sessions }) => {
+    const alive = await sql`
+      select s.session_id from payments.order_sessions s join payments.orders o on o.id = s.order_id
+      where o.order_id = ${order.id} and s.evicted_at is null`;
+    expect(alive.map((row) => row['session_id'])).toEqual([sessions[0]]);
+  },
+};
+
+export const orderScenarios = [sold, charged, mailed];

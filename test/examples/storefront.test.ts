@@ -126,7 +126,7 @@ describe('a visit', () => {
     const [row] = await stage.root`select * from payments.orders where order_id = ${order.id}`;
     expect(row).toMatchObject({
       ...{ resource: 'double-entry', session_id: order.sessionId },
-      ...{ fulfillment_url: stage.shopUrl + DEAR, public_reorder_url: stage.shopUrl + DEAR },
+      ...{ fulfillment_url: stage.shopUrl + DEAR, public_reorder_url: `${stage.shopUrl}${DEAR}?again` },
     });
   });
 
@@ -237,7 +237,7 @@ test('SC2: without the wallet a bookmark says that it is paid, and leads to a pu
   expect(page.status).toBe(402);
   expect(page.text).toContain('Already paid');
   const link = /href="([^"]+)">Make a new purchase/.exec(page.text)?.[1] ?? '';
-  expect(link).toBe(stage.shopUrl + CHEAP);
+  expect(link).toBe(`${stage.shopUrl}${CHEAP}?again`);
   const fresh = orderAt((await other.open(link)).location);
   await (await stage.richWallet(10)).buy(fresh);
   expect(isContent((await other.open(CHEAP)).text)).toBe(true);

@@ -1,17 +1,13 @@
-import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import AxeBuilder from '@axe-core/playwright';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { DESK, findChromium, openBrowser, openPage, PHONE } from '../harness/browser.ts';
+import { DESK, findChromium, inspect, openBrowser, openPage, PHONE } from '../harness/browser.ts';
 import { type Client, type Json, newOperator, PASSWORD } from '../harness/client.ts';
 import { openRefundStage, type RefundStage, refundOf } from '../refunds/stage.ts';
 
 const chromium = findChromium();
 const path = 'path' in chromium ? chromium.path : '';
-/** Where pictures of the pages go, for people to look at; none are made when it is not set. */
-const pictures = process.env['OPS_PICTURES'];
 
 describe.skipIf(path === '')(
   `the work list in a browser${'why' in chromium ? ` (skipped: ${chromium.why})` : ''}`,
@@ -46,21 +42,6 @@ describe.skipIf(path === '')(
       await page.getByRole('button', { name: 'Log in' }).click();
       await page.getByRole('heading', { level: 1 }).waitFor();
       return page;
-    }
-
-    /** Everything that an eye or a screen reader would complain of; and a picture, when somebody wants to look. */
-    async function inspect(page: Page, name: string): Promise<void> {
-      if (pictures) {
-        mkdirSync(pictures, { recursive: true });
-        await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
-      }
-      const overflow = await page.evaluate(
-        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-      );
-      expect(overflow, `${name}: nothing sticks out`).toBe(0);
-      const { violations } = await new AxeBuilder({ page }).analyze();
-      const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-      expect(grave, name).toEqual([]);
     }
 
     for (const colorScheme of ['light', 'dark'] as const) {

@@ -1,14 +1,9 @@
-import AxeBuilder from '@axe-core/playwright';
-import jsqrModule from 'jsqr';
-import type { Browser, Page } from 'playwright-core';
-import { PNG } from 'pngjs';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { DESK, findChromium, openBrowser, openPage, PHONE } from '../harness/browser.ts';
+import { codeOn, DESK, findChromium, inspect, openBrowser, openPage, PHONE, watch } from '../harness/browser.ts';
 import { type Client, eventually, type Json, newCustomer, newOperator } from '../harness/client.ts';
 import { fareboxForFile, type TestFarebox } from '../harness/farebox.ts';
 
-// A CommonJS module whose types describe another shape.
-const jsQR = jsqrModule as unknown as typeof jsqrModule.default;
 const chromium = findChromium();
 const path = 'path' in chromium ? chromium.path : '';
 
@@ -47,24 +42,6 @@ describe.skipIf(path === '')(
       return /<details><summary>Content of the code<\/summary><code>([^<]+)</.exec(html)?.[1];
     };
 
-    /** Everything that a visitor's eye, screen reader and network tab would complain of. */
-    async function inspect(page: Page): Promise<void> {
-      const { violations } = await new AxeBuilder({ page }).analyze();
-      expect(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')).toEqual([]);
-      const overflow = await page.evaluate(
-        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-      );
-      expect(overflow, 'nothing sticks out').toBe(0);
-    }
-
-    function watch(page: Page): { faults: string[]; hosts: Set<string> } {
-      const seen = { faults: [] as string[], hosts: new Set<string>() };
-      page.on('console', (message) => message.type() === 'error' && seen.faults.push(message.text()));
-      page.on('pageerror', (fault) => seen.faults.push(fault.message));
-      page.on('request', (request) => seen.hosts.add(new URL(request.url()).host));
-      return seen;
-    }
-
     for (const colorScheme of ['light', 'dark'] as const) {
       for (const viewport of [PHONE, DESK]) {
         test(`shows amount and a QR code that decodes, ${colorScheme}, ${viewport.width} px`, async () => {
@@ -76,10 +53,8 @@ describe.skipIf(path === '')(
           expect(await page.locator('h1').textContent()).toBe('Team <b onclick=alert(1)>: 550 credits');
           const box = await page.locator('.qr img').boundingBox();
           expect(box?.width).toBeGreaterThanOrEqual(240);
-          const picture = PNG.sync.read(await page.locator('.qr').screenshot());
-          const decoded = jsQR(new Uint8ClampedArray(picture.data), picture.width, picture.height);
-          expect(decoded?.data).toBe(await payloadOf(chargeOf(purchase)));
-          await inspect(page);
+          expect(await codeOn(page)).toBe(await payloadOf(chargeOf(purchase)));
+          await inspect(page, `checkout-${colorScheme}-${viewport.width}`);
           expect(seen.faults).toEqual([]);
           expect([...seen.hosts]).toEqual([new URL(farebox.url).host]);
           await page.context().close();
@@ -97,7 +72,7 @@ describe.skipIf(path === '')(
       await page.getByText('550 credits have been added').waitFor({ timeout: 10_000 });
       expect(await page.evaluate('window.marker')).toBe(1);
       expect(await page.locator('[aria-live=polite]').getAttribute('data-state')).toBe('completed');
-      await inspect(page);
+      await inspect(page, 'checkout-paid');
       expect(seen.faults).toEqual([]);
       await page.context().close();
     });
@@ -163,7 +138,7 @@ describe.skipIf(path === '')(
       await page.getByRole('link', { name: 'Continue to K PLUS' }).waitFor();
       farebox.omise.control.fail(chargeOf(purchase).id, 'insufficient_balance');
       await page.getByText('That did not work').waitFor();
-      await inspect(page);
+      await inspect(page, 'checkout-failed-attempt');
       await page.getByRole('button', { name: 'PromptPay QR code' }).click();
       await page.locator('.qr img').waitFor();
       await page.context().close();
@@ -174,7 +149,7 @@ describe.skipIf(path === '')(
       const shows = async (purchase: Json, words: string) => {
         await page.goto(purchase.status_url);
         await page.getByText(words).waitFor();
-        await inspect(page);
+        await inspect(page, `checkout-${words}`);
       };
       const failed = await buy({ type: 'promptpay' });
       farebox.omise.control.fail(chargeOf(failed).id, 'failed_processing');
@@ -199,7 +174,7 @@ describe.skipIf(path === '')(
       await shows(odd, 'Being checked');
       await page.goto(`${farebox.url}/checkout/${'x'.repeat(43)}`);
       await page.getByText('This link leads nowhere').waitFor();
-      await inspect(page);
+      await inspect(page, 'checkout-unknown');
       await page.context().close();
     });
 

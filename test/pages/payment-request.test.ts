@@ -1,9 +1,6 @@
-import AxeBuilder from '@axe-core/playwright';
-import jsqrModule from 'jsqr';
-import type { Browser, Page } from 'playwright-core';
-import { PNG } from 'pngjs';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { DESK, findChromium, openBrowser, openPage, PHONE } from '../harness/browser.ts';
+import { codeOn, DESK, findChromium, inspect, openBrowser, openPage, PHONE } from '../harness/browser.ts';
 import { describeOnChain, payDollars } from '../harness/chain.ts';
 import {
   agree,
@@ -16,8 +13,6 @@ import {
   TEN,
 } from '../payments/request-stage.ts';
 
-// A CommonJS module whose types describe another shape.
-const jsQR = jsqrModule as unknown as typeof jsqrModule.default;
 const chromium = findChromium();
 const path = 'path' in chromium ? chromium.path : '';
 
@@ -31,19 +26,6 @@ describeOnChain('the page of a payment request in a browser', () => {
     await browser.close();
     await stage.close();
   });
-
-  /** Everything that a visitor's eye and screen reader would complain of. */
-  async function inspect(page: Page): Promise<void> {
-    const { violations } = await new AxeBuilder({ page }).analyze();
-    expect(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')).toEqual([]);
-    const overflow = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
-    expect(overflow, 'nothing sticks out').toBe(0);
-  }
-
-  async function codeOn(page: Page): Promise<string | undefined> {
-    const picture = PNG.sync.read(await page.locator('.qr').screenshot());
-    return jsQR(new Uint8ClampedArray(picture.data), picture.width, picture.height)?.data;
-  }
 
   test.for([
     ['light', PHONE],
@@ -63,16 +45,16 @@ describeOnChain('the page of a payment request in a browser', () => {
       expect(await page.locator('h1').textContent()).toBe('A <b>thousand</b> credits');
       expect(await page.locator('.amount').textContent()).toBe('10 TUSD');
       await page.getByText('Waiting for your agreement').waitFor();
-      await inspect(page);
+      await inspect(page, `request-to-agree-${colorScheme}-${viewport.width}`);
       await agree(stage, payer, request);
       await page.locator('.qr').waitFor();
-      await inspect(page);
+      await inspect(page, `request-to-pay-${colorScheme}-${viewport.width}`);
       const { payment_uri: uri } = await requestOf(payer.client, request);
       expect(await codeOn(page)).toBe(uri);
       expect(await page.getByText('Open in a wallet').getAttribute('href')).toBe(uri);
       await submit(payer, request, await payDollars(payer.wallet, stage.chain, TEN));
       await page.getByText('1,000 credits have been added to the account.').waitFor();
-      await inspect(page);
+      await inspect(page, `request-paid-${colorScheme}-${viewport.width}`);
       expect(faults).toEqual([]);
     },
   );

@@ -63,9 +63,13 @@ function ofUnpaid(order: Standing, { token, hash, hasBoughtBefore }: Visit): Out
   return order.state === 'claimed' ? 'to_pay' : 'to_claim';
 }
 
-/** The token told who could claim it; now only the hash of what was agreed does. */
+/**
+ * The token told who could claim it; now only the hash of what was agreed does. But the browser that was shown the token may
+ * not have heard of the claim before it was paid: for the session that it is open to, the old link is as good.
+ */
 function ofPaid(order: Standing, { token, hash, session }: Visit): Outcome {
-  if (hash !== 'right') {
+  const isWhereItBegan = hash === 'none' && token === 'right' && session === 'proven';
+  if (hash !== 'right' && !isWhereItBegan) {
     const isOldLink = token !== 'none';
     return isOldLink && order.hasReorderUrl ? 'elsewhere' : 'forbidden';
   }

@@ -21,6 +21,8 @@ import {
   type SeenOrder,
   wasProven,
 } from './read.ts';
+import { moveSession } from './sessions.ts';
+import { CODE_PARAMETER, createVisitors } from './visitors.ts';
 import { untilChanged } from './wait.ts';
 
 export interface OrderDeps extends Bounds {
@@ -88,10 +90,19 @@ const EntitlementOut = z
 export function shopRoutes(app: App, deps: OrderDeps): void {
   const { db, vault, feed, publicUrl } = deps;
   const key = vault.derive('order-claims');
+  const visitors = createVisitors(deps);
   const targetOf = (order: SeenOrder, session: string | null) => ({
     ...{ orderId: order.orderId, sessionId: session },
     ...{ token: claimTokenOf(key, order), hContract: order.hContract },
   });
+
+  /** What makes no sense, or comes a second time, changes nothing. */
+  const redeem = async (code: string, shop: { merchantId: string; resource: string; session: string }) => {
+    const told = visitors.readCode(code);
+    const order = told && (await findOwnOrder(db, shop.merchantId, told.orderId));
+    if (!told || order?.resource !== shop.resource) return;
+    await db.transaction((tx) => moveSession(tx, order.id, { from: told.sessionId, to: shop.session }));
+  };
 
   app.post(
     '/private/orders',
@@ -184,13 +195,22 @@ export function shopRoutes(app: App, deps: OrderDeps): void {
             .max(100)
             .optional()
             .describe('a hint from a link or a cookie; it opens nothing by itself'),
+          code: z
+            .string()
+            .max(400)
+            .optional()
+            .describe(`\`${CODE_PARAMETER}\` of an address that this browser was led to; good once`),
+          again: z
+            .boolean()
+            .default(false)
+            .describe('a new order, also where one is open that somebody else has taken'),
         }),
         response: answers({ 200: EntitlementOut }),
       },
     },
     async (request) => {
       const merchantId = requireShop(request);
-      const { session_id: session, resource, order: terms, order_id: hint } = request.body;
+      const { session_id: session, resource, order: terms, order_id: hint, code, again } = request.body;
       const render = (order: SeenOrder, entitled: boolean) => {
         const target = targetOf(order, session);
         return {
@@ -200,6 +220,7 @@ export function shopRoutes(app: App, deps: OrderDeps): void {
           expires_at: order.state === 'paid' ? null : seconds(order.payDeadline),
         };
       };
+      if (code !== undefined) await redeem(code, { merchantId, resource, session });
       const open = await findOpenTo(db, session, { merchantId, resource });
       if (open) return render({ ...open, isExpired: false }, true);
       const hinted = hint === undefined ? undefined : await findOwnOrder(db, merchantId, hint);
@@ -213,7 +234,7 @@ export function shopRoutes(app: App, deps: OrderDeps): void {
         { ...terms, resource },
         { session_id: session, create_token: true },
       );
-      const isStillGood = (order: SeenOrder) => !order.isExpired;
+      const isStillGood = (order: SeenOrder) => !order.isExpired && !(again && order.state === 'claimed');
       return render(
         await db.transaction((tx) => openOrderFor(tx, { ...proposal, sessionId: session }, isStillGood)),
         false,

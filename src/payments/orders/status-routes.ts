@@ -5,8 +5,11 @@ import { page } from '../../platform/http/html.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
 import { answers, Nothing } from '../../platform/http/wire.ts';
-import { orderPage, orderScript } from '../pages/order.ts';
+import { money } from '../../platform/http/words.ts';
+import { orderPage, type WaysToPay } from '../pages/order.ts';
 import { qrOf } from '../pages/qr-of.ts';
+import { orderScript } from '../pages/scripts.ts';
+import { displayAmount } from '../rails/evm/terms.ts';
 import { payUriOf, statusUrl } from './addresses.ts';
 import { type Outcome, outcomeOf, statusOf } from './outcome.ts';
 import { orderParams } from './proposal.ts';
@@ -21,6 +24,8 @@ import {
   shownOf,
 } from './read.ts';
 import type { OrderDeps } from './shop-routes.ts';
+import type { RailPrice } from './tables.ts';
+import { CODE_PARAMETER, createVisitors } from './visitors.ts';
 import { untilChanged } from './wait.ts';
 
 const MAX_WAIT_MS = 60_000;
@@ -54,7 +59,10 @@ const Paid = z.object({
 interface Seen {
   order: SeenOrder;
   outcome: Outcome;
+  /** For which it is asked, or that of a browser which came without one. */
   sessionId: string | null;
+  /** The session is of a browser that we have named: its shop does not know it yet. */
+  isVisitors: boolean;
   before: Order | undefined;
 }
 
@@ -62,11 +70,15 @@ interface Seen {
 export function statusRoutes(app: App, deps: OrderDeps): void {
   const { db, vault, feed, publicUrl } = deps;
   const key = vault.derive('order-claims');
+  const visitors = createVisitors(deps);
 
-  const look = async (id: string, asked: z.infer<typeof query>): Promise<Seen | undefined> => {
+  const look = async (id: string, asked: z.infer<typeof query>, cookies?: string): Promise<Seen | undefined> => {
     const order = await findOrder(db, id);
     if (!order) return undefined;
-    const sessionId = SESSION.test(asked.session_id ?? '') ? (asked.session_id ?? null) : null;
+    const told = SESSION.test(asked.session_id ?? '') ? (asked.session_id ?? null) : null;
+    const visitor = visitors.sessionOf(cookies, order.orderId) ?? null;
+    const sessionId = told ?? visitor;
+    const isOpen = sessionId !== null && (await isProven(db, order, sessionId));
     const before = order.state === 'paid' ? undefined : await boughtBefore(db, order, sessionId);
     const outcome = outcomeOf(
       {
@@ -75,11 +87,11 @@ export function statusRoutes(app: App, deps: OrderDeps): void {
       },
       {
         ...shownOf(key, order, { token: asked.token ?? asked.claim_token, hContract: asked.h_contract }),
-        session: sessionId === null ? 'none' : (await isProven(db, order, sessionId)) ? 'proven' : 'other',
+        session: isOpen ? 'proven' : told === null ? 'none' : 'other',
         hasBoughtBefore: before !== undefined,
       },
     );
-    return { order, outcome, sessionId, before };
+    return { order, outcome, sessionId, isVisitors: sessionId !== null && sessionId === visitor, before };
   };
 
   app.get(
@@ -98,14 +110,15 @@ export function statusRoutes(app: App, deps: OrderDeps): void {
     async (request, reply) => {
       const isPerson = wantsPage(request);
       reply.header('Vary', 'Accept').header('Referrer-Policy', 'no-referrer');
-      const first = await look(request.params.id, request.query);
+      const lookAgain = () => look(request.params.id, request.query, request.headers.cookie);
+      const first = await lookAgain();
       if (!first) return isPerson ? showPage(reply, undefined) : refuse('unknown', undefined);
       const known = request.headers['if-none-match'];
       const waitMs = isPerson ? 0 : waitOf(request.query.timeout_ms);
       const isSettled = ({ outcome }: Seen) => statusOf[outcome] !== 402;
       const seen = await untilChanged(
         ...([feed, request.raw, waitMs] as const),
-        async () => (await look(request.params.id, request.query)) ?? first,
+        async () => (await lookAgain()) ?? first,
         (now) => (known === undefined ? !isSettled(now) : etagOf(now) === known),
       );
       reply.header('ETag', etagOf(seen));
@@ -150,23 +163,47 @@ export function statusRoutes(app: App, deps: OrderDeps): void {
   async function showPage(reply: FastifyReply, seen: Seen | undefined): Promise<FastifyReply> {
     if (!seen)
       return page(reply, { title: 'No such order – Farebox', body: orderPage({ outcome: 'unknown' }), status: 404 });
-    const { order, outcome, before } = seen;
-    const leadsTo = {
-      paid: order.fulfillmentUrl,
-      elsewhere: order.publicReorderUrl,
-      bought_before: before?.fulfillmentUrl,
-    };
-    const address = leadsTo[outcome as keyof typeof leadsTo];
-    if (address) return reply.redirect(address, 302);
-    const target = targetOf(seen);
+    const { order, outcome } = seen;
+    const address = leadsTo(seen);
+    if (address !== undefined) return reply.redirect(address, 302);
     const isWaiting = statusOf[outcome] === 402;
-    const links = { page: statusUrl(publicUrl, target), wallet: payUriOf(publicUrl, target) };
+    const ways = isWaiting ? await waysToPay(reply, seen) : undefined;
+    if (ways) reply.header('Link', `<${ways.links.wallet}>; rel="payment"`);
     return page(reply, {
       title: `${outcome === 'forbidden' ? 'Order' : order.summary} – Farebox`,
-      body: orderPage(isWaiting ? { outcome, order, links, qr: await qrOf(links.page) } : { outcome, order }),
+      body: orderPage(ways ? { outcome, order, ways } : { outcome, order }),
       status: statusOf[outcome],
-      ...(isWaiting ? { script: orderScript, refreshS: REFRESH_S } : {}),
+      // From the claim on the order has an address that stays good when it is paid.
+      ...(ways ? { script: orderScript, refreshS: REFRESH_S, refreshTo: ways.links.page } : {}),
     });
+  }
+
+  /** A browser that the shop does not know yet takes a code along. */
+  function leadsTo({ order, outcome, sessionId, isVisitors, before }: Seen): string | undefined {
+    if (outcome === 'elsewhere') return order.publicReorderUrl ?? undefined;
+    const opens = outcome === 'paid' ? order : outcome === 'bought_before' ? before : undefined;
+    if (!opens?.fulfillmentUrl || !isVisitors || sessionId === null) return opens?.fulfillmentUrl ?? undefined;
+    const url = new URL(opens.fulfillmentUrl);
+    url.searchParams.set(CODE_PARAMETER, visitors.codeFor(opens.orderId, sessionId));
+    return url.href;
+  }
+
+  async function waysToPay(reply: FastifyReply, seen: Seen): Promise<WaysToPay> {
+    const { order } = seen;
+    const newcomer = seen.sessionId === null ? visitors.welcome(order.orderId) : undefined;
+    if (newcomer) reply.header('Set-Cookie', newcomer.setCookie);
+    const sessionId = seen.sessionId ?? newcomer?.sessionId ?? '';
+    const target = { ...targetOf(seen), sessionId };
+    const links = { page: statusUrl(publicUrl, target), wallet: payUriOf(publicUrl, target) };
+    const price = <R extends RailPrice['rail']>(rail: R) =>
+      order.prices.find((one): one is Extract<RailPrice, { rail: R }> => one.rail === rail);
+    const [byOmise, onChain] = [price('omise'), price('evm')];
+    const asset = deps.evm.assets.find(({ id }) => id === onChain?.asset);
+    return {
+      ...{ links, qr: await qrOf(links.page), sessionId, token: target.token },
+      money: byOmise ? money(BigInt(byOmise.amount), byOmise.currency) : null,
+      onChain: onChain && asset ? `${displayAmount(onChain.amount, asset.decimals)} ${asset.symbol}` : null,
+    };
   }
 }
 

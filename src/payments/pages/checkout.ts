@@ -29,7 +29,7 @@ export function checkoutPage(view: Checkout): Markup {
   return html`
     <h1>${purchase.packageName}: ${count(purchase.credits)}</h1>
     <p class="amount">${money(purchase.price, purchase.currency)}</p>
-    <div id="live" aria-live="polite" data-state="${purchase.state}" data-over="${String(purchase.state !== 'pending')}">${stateOf(view)}</div>
+    <div id="live" aria-live="polite" data-state="${purchase.state}" data-over="${String(purchase.state !== 'pending')}" data-next="${nextOf(view)}">${stateOf(view)}</div>
     <footer>
       <p>Purchase <span class="mono" title="${id}">${id.slice(0, 8)}…${id.slice(-6)}</span>${purchase.livemode ? '' : ' · test mode, no real money'}</p>
     </footer>`;
@@ -82,9 +82,17 @@ function stateOf(view: Checkout): Markup {
 const sentence = (text: string | null) =>
   text ? `${text[0]?.toUpperCase()}${text.slice(1).replace(/\.$/, '')}.` : null;
 
+/** What was bought for an order leads back to it, without being asked. */
+const nextOf = ({ purchase }: Checkout): string | null =>
+  purchase.state === 'completed' && purchase.orderId !== null ? purchase.returnUri : null;
+
 function done({ purchase }: Checkout): Markup {
+  const happened =
+    purchase.orderId === null
+      ? `${count(purchase.credits)} have been added to the account.`
+      : 'The page goes on to what you have bought.';
   return html`
-    ${status('good', 'Paid', `${count(purchase.credits)} have been added to the account.`)}
+    ${status('good', 'Paid', happened)}
     ${purchase.returnUri ? html`<p><a class="button" href="${purchase.returnUri}" rel="noreferrer">Continue</a></p>` : html`<p class="soft">You can close this page.</p>`}`;
 }
 

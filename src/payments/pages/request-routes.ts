@@ -8,9 +8,9 @@ import { STREAM_TIMEOUT_MS, streamEvents, unnamed } from '../../platform/http/st
 import { answers } from '../../platform/http/wire.ts';
 import { findRequestByToken, paymentUriOf, type RequestView } from '../requests/read.ts';
 import type { RequestDeps } from '../requests/read-routes.ts';
-import { liveScript } from './live-script.ts';
 import { requestPage } from './payment-request.ts';
 import { qrOf } from './qr-of.ts';
+import { liveScript } from './scripts.ts';
 
 const params = z.strictObject({ token: z.string().regex(/^[\w-]{43}$/) });
 const REFRESH_S = 5;

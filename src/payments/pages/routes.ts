@@ -17,8 +17,8 @@ import type { ChargeMethod } from '../rails/rail.ts';
 import type { PaymentsDeps } from '../routes.ts';
 import { charges, purchases } from '../tables.ts';
 import { checkoutPage } from './checkout.ts';
-import { liveScript } from './live-script.ts';
 import { sendQr } from './qr.ts';
+import { liveScript } from './scripts.ts';
 
 const params = z.strictObject({ token: z.string().regex(/^[\w-]{43}$/) });
 const REFRESH_S = 5;

@@ -31,6 +31,8 @@ export interface Page {
   script?: string;
   /** Seconds after which a browser without JavaScript looks again. */
   refreshS?: number;
+  /** Where it looks then, when that is not where it is. */
+  refreshTo?: string | undefined;
   status?: number;
   /** With tables: as wide as a desk. */
   isWide?: boolean;
@@ -39,7 +41,10 @@ export interface Page {
 const styleHash = hashOf(stylesheet);
 
 /** Sends a page of ours: one column, our stylesheet, nothing from elsewhere. */
-export function page(reply: FastifyReply, { title, body, script, refreshS, status = 200, isWide }: Page): FastifyReply {
+export function page(
+  reply: FastifyReply,
+  { title, body, script, refreshS, refreshTo, status = 200, isWide }: Page,
+): FastifyReply {
   const text = html`<!doctype html>
 <html lang="en">
 <head>
@@ -49,7 +54,7 @@ export function page(reply: FastifyReply, { title, body, script, refreshS, statu
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
 <link rel="icon" href="data:,">
-${refreshS === undefined ? null : html`<noscript><meta http-equiv="refresh" content="${refreshS}"></noscript>`}
+${refreshS === undefined ? null : html`<noscript><meta http-equiv="refresh" content="${refreshS}${refreshTo ? `; url=${refreshTo}` : ''}"></noscript>`}
 <style>${new Markup(stylesheet)}</style>
 </head>
 <body>

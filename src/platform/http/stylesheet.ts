@@ -48,7 +48,7 @@ button, .button {
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 summary { list-style: none; }
 summary::-webkit-details-marker { display: none; }
-details[open] > summary { margin-bottom: 8px; }
+details { margin: 0 0 8px; } details[open] > summary { margin-bottom: 8px; }
 table { width: 100%; border-collapse: collapse; table-layout: fixed; margin: 0 0 16px; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 400; font-size: .875rem; color: var(--soft); }
 th, td { padding: 8px 16px 8px 0; border-bottom: 1px solid var(--line); vertical-align: middle; overflow-wrap: anywhere; }
