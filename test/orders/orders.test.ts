@@ -79,6 +79,8 @@ describe('an order', () => {
     [{ pay_deadline: { t_s: 1 } }, '/order/pay_deadline'],
     [{ resource: undefined }, '/order/resource'],
     [{ price: 1 }, '/order/price'],
+    [{ extra: { weight: 1.5 } }, '/order/extra/weight'],
+    [{ extra: { 'a/b': [1, { c: 2 ** 53 }] } }, '/order/extra/a~1b/1/c'],
   ])('that makes no sense is refused with a pointer: %j', async (more, pointer) => {
     const body = { order: { amount: 'CREDITS:7', summary: 'S', resource: 'r', ...more } };
     const reply = await stage.shop.call('POST', '/private/orders', { body });
@@ -217,6 +219,22 @@ describe('a payment with credits', () => {
     const reply = await wallet.pay(order, body.h_contract, null);
     expect([reply.status, reply.body.code]).toEqual([403, 'account_disabled']);
     expect(await standing(stage, order)).toMatchObject({ order_status: 'claimed' });
+  });
+
+  test('is not taken for what the session can read already: whoever starts over with another wallet pays once', async () => {
+    const [session, fulfillment_url] = [newSession(), `${SHOP}/${randomUUID()}`];
+    const [left, right] = [await stage.richWallet(), await stage.richWallet()];
+    const first = await stage.order({ fulfillment_url }, { session_id: session });
+    const hash = (await left.claim(first)).body.h_contract;
+    const second = await stage.order({ fulfillment_url }, { session_id: session });
+    const other = (await right.claim(second)).body.h_contract;
+    expect((await left.pay(first, hash, session)).status).toBe(200);
+    for (const rail of ['credits', 'omise']) {
+      const reply = await right.pay(second, other, session, undefined, rail);
+      expect([reply.status, reply.body.code, reply.body.already_paid_order_id]).toEqual([409, 'conflict', first.id]);
+    }
+    expect(await availableOf(right.customer)).toBe(100);
+    expect((await right.pay(second, other, newSession())).status, 'for another browser it is not the same').toBe(200);
   });
 
   test('of two orders with the credits of one: one is paid', async () => {

@@ -14,7 +14,7 @@ import { createRequest } from '../requests/create.ts';
 import { purchases } from '../tables.ts';
 import { statusUrl } from './addresses.ts';
 import { requireDeed } from './claim.ts';
-import { lockOrder, type SeenOrder } from './read.ts';
+import { boughtBefore, lockOrder, type SeenOrder } from './read.ts';
 import { takePrice, tooLittle } from './settle.ts';
 import type { RailPrice } from './tables.ts';
 
@@ -39,11 +39,20 @@ export async function payWithCredits(
   await requireDeed(tx, order, challenge, { action: 'pay', rail: 'credits', sessionId });
   if (order.state === 'paid') return order;
   if (order.isExpired) throw new Problem('order_expired');
+  await requireNotBought(tx, order, sessionId);
   const accountId = named ?? (await activeHolder(tx, challenge, requestId)).id;
   const done = await takePrice(tx, order, { accountId, sessionId });
   if ('available' in done) throw tooLittle(order.price, done.available);
   await failpoint('payments.order.before_pay_commit');
   return done.paid;
+}
+
+/** Another order has opened the same to this session meanwhile, as a rule by another wallet: nobody pays that twice. */
+async function requireNotBought(tx: Tx, order: SeenOrder, sessionId: string | null): Promise<void> {
+  const before = await boughtBefore(tx, order, sessionId);
+  if (!before) return;
+  const extra = { already_paid_order_id: before.orderId };
+  throw new Problem('conflict', 'This session can read it already: there is nothing to pay.', { extra });
 }
 
 /** The account of the wallet's DID, which is opened when there is none. */
@@ -108,6 +117,7 @@ async function payByPurchase(
   await requireDeed(tx, order, challenge, { action: 'pay', rail, sessionId });
   if (order.state === 'paid') throw new Problem('conflict', 'The order is paid.');
   if (order.isExpired) throw new Problem('order_expired');
+  await requireNotBought(tx, order, sessionId);
   const price = order.prices.find((one) => one.rail === rail);
   if (!price) throw invalidField('/rail', 'has no price for this order', 'method_unavailable');
   const account = await activeHolder(tx, challenge, requestId);
