@@ -161,6 +161,26 @@ describe('a claim', () => {
     expect((await wrong.pay(order, body.h_contract, null)).status, 'the old contract').toBe(403);
   });
 
+  test('given up and paid at the same moment is the one or the other', async () => {
+    const wallet = await stage.richWallet(1_000);
+    const outcomes = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const order = await stage.order();
+        const hash = (await wallet.claim(order)).body.h_contract;
+        const [given, paid] = await Promise.all([wallet.unclaim(order, hash), wallet.pay(order, hash, null)]);
+        const { order_status } = await standing(stage, order);
+        return [given.status === 204, paid.status === 200, order_status];
+      }),
+    );
+    for (const outcome of outcomes)
+      expect([
+        [true, false, 'unpaid'],
+        [false, true, 'paid'],
+      ]).toContainEqual(outcome);
+    const paid = outcomes.filter(([, isPaid]) => isPaid).length;
+    expect(await availableOf(wallet.customer)).toBe(1_000 - paid * 40);
+  });
+
   test('comes too late after the end', async () => {
     const order = await stage.order();
     await expire(stage, order);

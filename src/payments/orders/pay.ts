@@ -35,12 +35,12 @@ export async function payWithCredits(
   { orderUuid, accountId: named, sessionId, requestId }: Paying & { accountId: string | undefined },
   challenge: Challenge,
 ): Promise<SeenOrder> {
+  const accountId = named ?? (await lockHolder(tx, challenge, requestId)).id;
   const order = await lockOrder(tx, orderUuid);
   await requireDeed(tx, order, challenge, { action: 'pay', rail: 'credits', sessionId });
   if (order.state === 'paid') return order;
   if (order.isExpired) throw new Problem('order_expired');
   await requireNotBought(tx, order, sessionId);
-  const accountId = named ?? (await activeHolder(tx, challenge, requestId)).id;
   const done = await takePrice(tx, order, { accountId, sessionId });
   if ('available' in done) throw tooLittle(order.price, done.available);
   await failpoint('payments.order.before_pay_commit');
@@ -55,8 +55,8 @@ async function requireNotBought(tx: Tx, order: SeenOrder, sessionId: string | nu
   throw new Problem('conflict', 'This session can read it already: there is nothing to pay.', { extra });
 }
 
-/** The account of the wallet's DID, which is opened when there is none. */
-async function activeHolder(tx: Tx, challenge: Challenge, requestId: string) {
+/** The account of the wallet's DID, which is opened when there is none. Locked before the order, as where a request is agreed to. */
+async function lockHolder(tx: Tx, challenge: Challenge, requestId: string) {
   const account = await accountOfHolder(tx, challenge, requestId);
   if (account.disabledAt) throw new Problem('account_disabled');
   return account;
@@ -113,6 +113,7 @@ async function payByPurchase(
   { orderUuid, sessionId, rail, terms, requestId }: Opening,
   challenge: Challenge,
 ): Promise<Purchase> {
+  const account = await lockHolder(tx, challenge, requestId);
   const order = await lockOrder(tx, orderUuid);
   await requireDeed(tx, order, challenge, { action: 'pay', rail, sessionId });
   if (order.state === 'paid') throw new Problem('conflict', 'The order is paid.');
@@ -120,7 +121,6 @@ async function payByPurchase(
   await requireNotBought(tx, order, sessionId);
   const price = order.prices.find((one) => one.rail === rail);
   if (!price) throw invalidField('/rail', 'has no price for this order', 'method_unavailable');
-  const account = await activeHolder(tx, challenge, requestId);
   const own = and(eq(purchases.orderId, order.id), eq(purchases.accountId, account.id));
   const [before] = await tx
     .select()
