@@ -1,4 +1,5 @@
 export { askExpirer } from './asks/expire.ts';
+export { quoteRun } from './asks/quote.ts';
 export { onSettled } from './asks/settle.ts';
 export { workflowsChecks } from './audit.ts';
 export { rememberDefinitions } from './definitions.ts';
