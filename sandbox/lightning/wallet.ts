@@ -16,7 +16,7 @@ export interface WalletSecrets {
   client: string;
 }
 
-export const newWalletSecrets = (): WalletSecrets => ({
+const newWalletSecrets = (): WalletSecrets => ({
   wallet: randomBytes(32).toString('hex'),
   client: randomBytes(32).toString('hex'),
 });

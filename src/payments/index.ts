@@ -3,7 +3,9 @@ export { watchCapabilities } from './capability.ts';
 export { paymentsCommands } from './commands.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
+export { invoicePages } from './lightning/page-routes.ts';
 export { receiptRoutes } from './lightning/receipt-routes.ts';
+export { hurryInvoice } from './lightning/watch.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
 export { claimOfOrder, lockPaidOrder, noteOrderRefunded, orderOfShop } from './orders/refund.ts';
@@ -19,7 +21,7 @@ export {
   type PaidPurchase,
   settleShare,
 } from './purchases/refund.ts';
-export { evmRail, omiseRail, zapRules } from './rails/configured.ts';
+export { evmRail, lightningRail, omiseRail, zapRules } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
 export { displayAmount } from './rails/evm/terms.ts';
 export type { Charge, ProviderRefund, Rail } from './rails/rail.ts';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { evmChains } from './chain-settings.ts';
-import { secretKey, zapProviders } from './nostr/settings.ts';
+import { secretKey, walletConnection, zapProviders } from './nostr/settings.ts';
 import {
   basisPointRanges,
   databaseUrl,
@@ -192,6 +192,13 @@ export const settings = {
     secret: true,
   }),
 
+  NWC_URL: setting(walletConnection.optional(), {
+    group: 'Lightning and Nostr',
+    description:
+      'Connection to the wallet that makes our invoices (NIP-47); one that can only receive is enough. Absent: no Lightning.',
+    example: 'nostr+walletconnect://KEY?relay=wss://relay.example.com&secret=SECRET',
+    secret: true,
+  }),
   NOSTR_SECRET_KEY: setting(secretKey.optional(), {
     group: 'Lightning and Nostr',
     description: 'Our key on Nostr, nsec1… or hex: who is zapped, and who signs. Absent: nobody can zap us.',

@@ -3,6 +3,7 @@ import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import type { Kind } from '../harness/failpoints-in-child.ts';
 import type { CellPlan } from './cell.ts';
 import { identityScenarios } from './identity-scenarios.ts';
+import { lightningScenarios } from './lightning-scenarios.ts';
 import { orderScenarios } from './order-scenarios.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { platformScenarios } from './platform-scenarios.ts';
@@ -17,7 +18,14 @@ const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 /** Two halves of about the same length, each with a stage of its own, side by side. */
 export const halves = {
   'what is bought': [...purchaseScenarios, ...paymentScenarios, ...refundScenarios, ...requestScenariosHere],
-  'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios, ...webhookScenarios, ...orderScenarios],
+  'what is run': [
+    ...runScenarios,
+    ...platformScenarios,
+    ...identityScenarios,
+    ...webhookScenarios,
+    ...orderScenarios,
+    ...lightningScenarios,
+  ],
 };
 
 /** Every point of every scenario, by every fault, with one replica and with two: those with one come first. */

@@ -4,6 +4,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as credits from '../../src/credits/tables.ts';
 import * as identity from '../../src/identity/tables.ts';
+import * as lightning from '../../src/payments/lightning/tables.ts';
 import * as orders from '../../src/payments/orders/tables.ts';
 import * as requests from '../../src/payments/requests/tables.ts';
 import * as purchases from '../../src/payments/tables.ts';
@@ -12,7 +13,7 @@ import * as refunds from '../../src/refunds/tables.ts';
 import * as workflows from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
-const payments = { ...purchases, ...requests, ...orders };
+const payments = { ...purchases, ...requests, ...orders, ...lightning };
 const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
   Object.values(exported)
@@ -158,6 +159,7 @@ const hotQueries: Record<string, string> = {
     "select * from identity.did_challenges where expires_at < now() - interval '1 day' and (consumed_at is null or purpose in ('login', 'status'))",
   'the due webhooks':
     "select * from payments.webhook_inbox where state = 'received' and next_attempt_at <= now() order by next_attempt_at limit 50",
+  'the due invoices': 'select * from payments.invoices where next_check_at < now() order by next_check_at limit 16',
   'the queue of a service':
     "select * from workflows.runs where service_id = gen_random_uuid() and state in ('queued', 'running') and next_attempt_at <= now()",
 };

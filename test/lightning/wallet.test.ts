@@ -34,7 +34,6 @@ const railTo = ({ connectionUrl }: StandInWallet, deadlineMs = 5_000, networks =
     log: createLog('silent'),
     onCall: (method, outcome) => void calls.push(`${method} ${outcome}`),
     onReceived: (paymentHash) => void received.push(paymentHash),
-    onOpen: () => {},
   });
 /** One that does not wait long. */
 const hasty = () => {
