@@ -10,10 +10,12 @@ import * as requests from '../../src/payments/requests/tables.ts';
 import * as purchases from '../../src/payments/tables.ts';
 import * as platform from '../../src/platform/database/tables.ts';
 import * as refunds from '../../src/refunds/tables.ts';
-import * as workflows from '../../src/workflows/tables.ts';
+import * as dvm from '../../src/workflows/dvm/tables.ts';
+import * as runs from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
 const payments = { ...purchases, ...requests, ...orders, ...lightning };
+const workflows = { ...runs, ...dvm };
 const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
   Object.values(exported)
@@ -159,6 +161,10 @@ const hotQueries: Record<string, string> = {
     "select * from identity.did_challenges where expires_at < now() - interval '1 day' and (consumed_at is null or purpose in ('login', 'status'))",
   'the due webhooks':
     "select * from payments.webhook_inbox where state = 'received' and next_attempt_at <= now() order by next_attempt_at limit 50",
+  'what is to be published':
+    "select * from workflows.nostr_outbox where state = 'waiting' and next_attempt_at <= now() order by next_attempt_at limit 16",
+  'what was heard and not looked at':
+    'select * from workflows.nostr_inbox where verdict is null order by received_at limit 50',
   'the due invoices': 'select * from payments.invoices where next_check_at < now() order by next_check_at limit 16',
   'the queue of a service':
     "select * from workflows.runs where service_id = gen_random_uuid() and state in ('queued', 'running') and next_attempt_at <= now()",
