@@ -19,8 +19,14 @@ module.exports = {
     {
       name: 'composition-enters-by-the-index-too',
       severity: 'error',
-      from: { path: '^src/[^/]+\\.ts$' },
+      from: { path: '^src/(?!cli)[^/]+\\.ts$' },
       to: { path: `^src/(${contexts})/`, pathNot: `^src/(${contexts})/index\\.ts$` },
+    },
+    {
+      name: 'the-command-line-enters-by-commands',
+      severity: 'error',
+      from: { path: '^src/cli\\.ts$' },
+      to: { path: `^src/(${contexts})/`, pathNot: '/commands?\\.ts$' },
     },
     {
       name: 'platform-knows-no-context',

@@ -6,7 +6,7 @@ const slow = ['test/slow/**'];
 const crash = ['test/crash/matrix.test.ts'];
 
 /**
- * Tests that hold something to a clock, live by short deadlines or change what a whole process shares: after the others, two
+ * Tests that hold something to a clock, live by short deadlines or change what a whole process shares: after the others, three
  * files at a time, each in a process of its own.
  */
 const clock = [
@@ -40,7 +40,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'clock', include: clock, isolate: true, maxWorkers: 2, sequence: { groupOrder: 1 } },
+        test: { name: 'clock', include: clock, isolate: true, maxWorkers: 3, sequence: { groupOrder: 1 } },
       },
       { extends: true, test: { name: 'slow', include: ['test/slow/**/*.test.ts'], testTimeout: 300_000 } },
       { extends: true, test: { name: 'crash', include: crash, testTimeout: 240_000 } },

@@ -1,7 +1,6 @@
 export { findAccount } from './accounts.ts';
 export { identityChecks } from './audit.ts';
 export { type Authenticator, acceptTokens, createAuthenticator } from './authenticate.ts';
-export { identityCommands } from './commands.ts';
 export { Proof, signaturesOf, type VerifierDeps, verifyAnswer } from './did/answers.ts';
 export { ChallengeOut, renderChallenge } from './did/challenge-routes.ts';
 export { challengeReaper, consumeChallenge, makeChallenge } from './did/challenges.ts';

@@ -4,16 +4,11 @@ import type { WithInstallation } from '../platform/commands.ts';
 import { createLog } from '../platform/log.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { renderDifference } from './differences.ts';
-import { feesCommand } from './fees/command.ts';
 import { omiseRail } from './rails/configured.ts';
 import { reconcile } from './reconcile/report.ts';
-import { walletCommand } from './wallet/command.ts';
 
-/** `fees`, `wallet`, and `reconcile`: exit code 0 when the books agree, 1 when they differ, 2 when the provider could not be asked. */
+/** `reconcile`: exit code 0 when the books agree, 1 when they differ, 2 when the provider could not be asked. */
 export function paymentsCommands(program: Command, withInstallation: WithInstallation): void {
-  feesCommand(program);
-  walletCommand(program);
-
   program
     .command('reconcile')
     .description("compare the provider's charges with the ledger, and credit what was missed")

@@ -1,6 +1,5 @@
 export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
-export { paymentsCommands } from './commands.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
 export { invoicePages } from './lightning/page-routes.ts';
@@ -8,6 +7,7 @@ export { receiptRoutes } from './lightning/receipt-routes.ts';
 export { hurryInvoice } from './lightning/watch.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
+export { refundUriOf } from './orders/addresses.ts';
 export { claimOfOrder, lockPaidOrder, noteOrderRefunded, orderOfShop } from './orders/refund.ts';
 export { orderRoutes } from './orders/routes.ts';
 export { payWith } from './packages.ts';

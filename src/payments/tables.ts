@@ -100,8 +100,8 @@ export const purchases = paymentsSchema.table(
     index('purchases_account').on(t.accountId, t.createdAt, t.id),
     index('purchases_open').on(t.expiresAt).where(sql`state = 'pending'`),
     index('purchases_review').on(t.createdAt).where(sql`state = 'review'`),
-    // Of one order no second way to pay while the first is open.
-    uniqueIndex('purchases_order').on(t.orderId).where(sql`state = 'pending' and order_id is not null`),
+    // Of one order no second way to pay while the first is open; another wallet that takes it has a way of its own.
+    uniqueIndex('purchases_order').on(t.orderId, t.accountId).where(sql`state = 'pending' and order_id is not null`),
   ],
 );
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { lockPaidOrder, orderOfShop } from '../payments/index.ts';
+import { lockPaidOrder, orderOfShop, refundUriOf } from '../payments/index.ts';
 import { callerOf } from '../platform/http/access.ts';
 import { invalidField, Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
@@ -67,10 +67,8 @@ export function orderRefundRoutes(app: App, deps: RefundsDeps): void {
         return { ...told, refundId: id };
       });
       if (refundId !== null) await driveOn(deps, refundId);
-      const { host, protocol } = new URL(publicUrl);
-      const scheme = protocol === 'http:' ? 'farebox+http' : 'farebox';
       return {
-        taler_refund_uri: `${scheme}://refund/${host}/${orderId}/`,
+        taler_refund_uri: refundUriOf(publicUrl, orderId),
         ...{ h_contract: hContract, refund_id: refundId === null ? null : toWire('refund', refundId) },
       };
     },

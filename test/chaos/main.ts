@@ -1,12 +1,13 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { live } from './people.ts';
+import { readArticles } from './readers.ts';
 import { readBooks, reckon } from './reading.ts';
 import { Tally } from './tally.ts';
 import { heal, makeTrouble } from './trouble.ts';
 import { openWorld } from './world.ts';
 
 /**
- * A minute in which everything happens at once: customers buy, pay, run and cancel, while the network is cut, replies are
+ * A minute in which everything happens at once: customers buy, pay, run and cancel, readers take orders and pay them, while the network is cut, replies are
  * lost, and replicas and PostgreSQL are killed; the books are read all the time. Draws repeat with the seed; how they fall
  * together does not quite, because processes, sockets and disks have a time of their own.
  */
@@ -26,6 +27,7 @@ async function run(seed: number, seconds: number): Promise<boolean> {
     const reading = readBooks(world, tally, read.signal);
     const [wishes] = await Promise.all([
       live(world, seed, tally, over.signal),
+      readArticles(world, seed, tally, over.signal),
       makeTrouble(world, seed, tally, over.signal),
     ]);
     await heal(world);

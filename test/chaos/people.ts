@@ -102,7 +102,8 @@ export async function ask(wish: Wish, tally: Tally): Promise<boolean> {
   return kind === 'run' || qr !== null || uri !== null || request !== null;
 }
 
-async function call(
+/** Undefined when there was no answer. */
+export async function call(
   who: Client,
   method: string,
   path: string,

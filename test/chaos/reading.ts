@@ -5,6 +5,7 @@ import type { Json } from '../harness/client.ts';
 import { faultsAtRest, faultsInWholeBooks } from '../harness/whole-books.ts';
 import { checkChain } from './payers.ts';
 import { ask, type Wish } from './people.ts';
+import { checkOrders } from './readers.ts';
 import { checkRefunds, unseenRefunds } from './refunds.ts';
 import type { Tally } from './tally.ts';
 import { GRANTED, passTime, type World } from './world.ts';
@@ -39,6 +40,7 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
     await checkProvider(sql, world, tally);
     const purses = world.people.flatMap(({ purse }) => purse ?? []);
     await checkRefunds(sql, world, tally);
+    await checkOrders(sql, world, tally);
     if (world.onChain) await checkChain(sql, world.onChain, purses, tally);
     await checkExecutor(sql, world, tally);
     for (const { who } of world.people) await checkBalance(sql, world, fromWire('account', who.accountId), tally);
@@ -103,7 +105,10 @@ async function checkWishes(sql: postgres.Sql, wishes: Wish[], tally: Tally): Pro
   const runs = await sql<{ id: string; key: string }[]>`select id, idempotency_key as key from workflows.runs`;
   const known = new Map(runs.map(({ id, key }) => [key, id]));
   const idsIn = async (table: string) => new Set((await sql.unsafe(`select id from ${table}`)).map((row) => row['id']));
-  const [purchases, refunds] = [await idsIn('payments.purchases'), await idsIn('refunds.refunds')];
+  const [purchases, refunds] = [
+    await idsIn('payments.purchases where order_id is null'),
+    await idsIn('refunds.refunds'),
+  ];
   for (const { path, key, made } of wishes) {
     if (made === undefined) continue;
     const isThere =

@@ -14,6 +14,7 @@ import { startProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { makeTemplate, PASSWORDS, TEMPLATE } from '../harness/template.ts';
 import { grant, offer, workflowOf } from '../workflows/stage.ts';
 import { type ChainWorld, newPurse, openChainWorld, type Purse, priceOnChain } from './payers.ts';
+import { openReadingWorld, type ReadingWorld } from './readers.ts';
 
 /** Two replicas with a database, a provider and an executor of their own, and a bad network between all of them. */
 export interface World {
@@ -32,6 +33,8 @@ export interface World {
   onChain: ChainWorld | undefined;
   people: { who: Client; workflows: Json[]; purse: Purse | undefined }[];
   pack: Json;
+  /** A shop and its readers. */
+  reading: ReadingWorld;
   superuserUrl: string;
   folder: string;
   close(): Promise<void>;
@@ -106,8 +109,9 @@ export async function openWorld(seed: number): Promise<World> {
     for (const service of services) workflows.push(await workflowOf(who, service));
     people.push({ who, workflows, purse: onChain && (await newPurse(onChain, who)) });
   }
+  const reading = await openReadingWorld(farebox, operator);
   return {
-    ...{ farebox, replicas, executor, network, onChain, people, pack, folder },
+    ...{ farebox, reading, replicas, executor, network, onChain, people, pack, folder },
     ...{ omise: omise.control, providerUrl: omise.url, operator },
     restartDatabase: () => server.restart(),
     superuserUrl: server.url(),

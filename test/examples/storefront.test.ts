@@ -245,7 +245,7 @@ test('SC2: without the wallet a bookmark says that it is paid, and leads to a pu
 
 // REQ O3
 describe('R3: a link that is passed on opens nothing', () => {
-  test('whatever stands in it', async () => {
+  test('A4: whatever stands in it: an order in an address or cookie is a hint, and opens nothing', async () => {
     const { browser, order, hash } = await reader();
     await browser.open(CHEAP);
     const links = [
@@ -260,15 +260,14 @@ describe('R3: a link that is passed on opens nothing', () => {
     expect([hinted.status, isContent(hinted.text)], 'nor the cookie that names the order').toEqual([302, false]);
   });
 
-  test('nor does the public id of a session, as a cookie or in the address', async () => {
+  test('A17: nor does the public id of a session, as a cookie or in the address', async () => {
     const { browser, order } = await reader();
     const id = order.sessionId ?? '';
     const tries = [`farebox_session=${id}`, `farebox_session=${id}.${browser.session().split('.')[1]}`];
     for (const cookie of tries) expect(isContent((await stage.browser().open(CHEAP, { cookie })).text)).toBe(false);
   });
 
-  // A17
-  test('and a session from the address never becomes the browser’s', async () => {
+  test('A17: session fixation: a session from the address never becomes the browser’s', async () => {
     const fixed = 'attackers-own-session-id';
     const victim = stage.browser();
     const seen = await victim.open(`${CHEAP}?session_id=${fixed}&farebox_session=${fixed}`);
@@ -279,8 +278,8 @@ describe('R3: a link that is passed on opens nothing', () => {
 });
 
 // REQ O3
-// A5: pay for the cheap article, and put its order on the dear one.
-test('an order opens the article that it was for, and no other, wherever it is put', async () => {
+// Pay for the cheap article, and put its order on the dear one.
+test('A5: a resource swap opens nothing: an order is for its own article, wherever it is put', async () => {
   const { browser, order } = await reader(CHEAP);
   expect(isContent((await browser.open(CHEAP)).text)).toBe(true);
   const tries = [
@@ -337,8 +336,7 @@ test('R5: links and bookmarks of every age end at a page for people', async () =
   }
 });
 
-// A15
-test('two tabs, a reload and a retry are about one order', async () => {
+test('A15: two tabs, a reload and a retry are about one order', async () => {
   const browser = stage.browser();
   const first = orderAt((await browser.open(CHEAP)).location);
   const tabs = await Promise.all(Array.from({ length: 6 }, () => browser.open(CHEAP)));
@@ -346,7 +344,7 @@ test('two tabs, a reload and a retry are about one order', async () => {
 });
 
 // REQ O3
-test('the value of the cookie stands in no address, page, table or log', async () => {
+test('A17: the value of the cookie stands in no address, QR code, page, table or log', async () => {
   const { browser, order, hash } = await reader();
   const [secret = ''] = browser.session().split('.');
   const read = [

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { payUri, payUriOf, readPayUri, statusUrl } from '../../src/payments/orders/addresses.ts';
+import { payUri, payUriOf, readPayUri, refundUriOf, statusUrl } from '../../src/payments/orders/addresses.ts';
 
 const segment = fc.stringMatching(/^[A-Za-z0-9._-]{1,20}$/).filter((text) => !/^\.+$/.test(text));
 const target = fc.record(
@@ -14,11 +14,50 @@ const target = fc.record(
 );
 
 describe('a pay URI', () => {
-  test('is read back as it was built', () => {
+  test('A8: is read back as it was built', () => {
     fc.assert(
       fc.property(target, (one) => {
         expect(readPayUri(payUri(one))).toEqual(one);
       }),
+    );
+  });
+
+  test('of any text is none, or says the same when it is built again', () => {
+    const near = fc
+      .array(
+        fc.constantFrom(
+          'farebox',
+          '+http',
+          '://',
+          'pay',
+          '/',
+          'h',
+          ':',
+          '80',
+          '?c=',
+          'T',
+          '#',
+          '%',
+          '@',
+          ' ',
+          '..',
+          '\\',
+        ),
+      )
+      .map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          near,
+          near.map((text) => `farebox://pay/${text}`),
+        ),
+        (text) => {
+          const read = readPayUri(text);
+          if (read) expect(readPayUri(payUri(read))).toEqual(read);
+        },
+      ),
+      { numRuns: 500 },
     );
   });
 
@@ -49,6 +88,14 @@ describe('a pay URI', () => {
   ])('is not %s', (uri) => {
     expect(readPayUri(uri)).toBeUndefined();
   });
+});
+
+test.each([
+  ['https://pay.example.com', 'farebox://refund/pay.example.com/ord_1/'],
+  ['http://127.0.0.1:3000/', 'farebox+http://refund/127.0.0.1:3000/ord_1/'],
+  ['https://pay.example.com/instances/shop/', 'farebox://refund/pay.example.com/instances/shop/ord_1/'],
+])('A8: a refund URI has the host and each slash once, and no session: %s', (publicUrl, uri) => {
+  expect(refundUriOf(publicUrl, 'ord_1')).toBe(uri);
 });
 
 describe('the address of the status page', () => {

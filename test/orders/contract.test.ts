@@ -43,13 +43,32 @@ describe('the hash of contract terms', () => {
     );
   });
 
-  test('changes with every value', () => {
+  /** The way to every value, however deep. */
+  const waysIn = (value: Json): string[][] =>
+    value === null || typeof value !== 'object'
+      ? [[]]
+      : [[], ...Object.entries(value).flatMap(([key, one]) => waysIn(one).map((way) => [key, ...way]))];
+  const at = (value: Json, [key, ...rest]: string[]): Json =>
+    key === undefined ? value : at((value as { [name: string]: Json })[key] ?? null, rest);
+  const withChange = (value: Json, [key, ...rest]: string[], other: Json): Json => {
+    if (key === undefined) return other;
+    const copy = structuredClone(value) as { [name: string]: Json };
+    copy[key] = withChange(copy[key] ?? null, rest, other);
+    return copy;
+  };
+
+  test('changes with every value, however deep it lies, and with every name', () => {
     fc.assert(
-      fc.property(terms, leaf, (value, other) => {
-        const [key = ''] = Object.keys(value);
-        fc.pre(JSON.stringify(value[key]) !== JSON.stringify(other));
-        const changed = { ...value, [key]: other } as { [name: string]: Json };
-        expect(hashContract(changed)).not.toBe(hashContract(value as { [name: string]: Json }));
+      fc.property(terms, fc.nat(), leaf, (value, nth, other) => {
+        const hash = hashContract(value as { [name: string]: Json });
+        const ways = waysIn(value as Json).slice(1);
+        const way = ways[nth % ways.length] ?? [];
+        fc.pre(JSON.stringify(at(value as Json, way)) !== JSON.stringify(other));
+        expect(hashContract(withChange(value as Json, way, other) as { [name: string]: Json })).not.toBe(hash);
+        const [[name = '', first] = []] = Object.entries(value);
+        const { [name]: _gone, ...rest } = value;
+        expect(hashContract(rest as { [name: string]: Json }), 'without it').not.toBe(hash);
+        expect(hashContract({ ...rest, [`${name}x`.repeat(7)]: first } as never), 'under another name').not.toBe(hash);
       }),
     );
   });

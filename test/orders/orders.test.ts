@@ -7,7 +7,8 @@ import { hashContract } from '../../src/payments/orders/contract.ts';
 import { clientOf, type Json, newCustomer, newMerchant } from '../harness/client.ts';
 import { keyHolder } from '../harness/dids.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
-import { newSession, type OrderStage, openOrderStage, SHOP, seen, standing } from './stage.ts';
+import { expire } from './rail-stage.ts';
+import { newSession, type OrderStage, openOrderStage, ordersOf, SHOP, seen, standing } from './stage.ts';
 
 let stage: OrderStage;
 beforeAll(async () => {
@@ -20,47 +21,6 @@ afterAll(() => stage.close());
 
 const availableOf = async (customer: ReturnType<typeof clientOf>) =>
   (await customer.ok('GET', '/v1/credits/balance')).available;
-const expire = (id: string) =>
-  stage.root.begin(async (sql) => {
-    await sql`alter table payments.orders disable trigger orders_frozen`;
-    await sql`update payments.orders set pay_deadline = now() - interval '1 second' where order_id = ${id}`;
-    await sql`alter table payments.orders enable trigger orders_frozen`;
-  });
-
-// The sequence of GNU Taler's own acceptance test, one to one (research §1).
-// REQ O6 O9
-test('the canonical sequence: one payment, proved for other sessions, and never paid again', async () => {
-  const [S1, S2, S3, S4] = [newSession(), newSession(), newSession(), newSession()];
-  const wallet = await stage.richWallet(100);
-  const terms = { fulfillment_url: `${SHOP}/articles/canonical` };
-  const A = await stage.order(terms, { session_id: S1 });
-  const unpaid = await standing(stage, A, S1);
-  expect(unpaid).toMatchObject({ order_status: 'unpaid', total_amount: 'CREDITS:40', summary: 'On paying once' });
-  expect(unpaid).not.toHaveProperty('already_paid_order_id');
-  expect((await seen(stage, A, { token: A.token, session_id: S1 })).status).toBe(402);
-  const claimed = await wallet.claim(A);
-  const hash = claimed.body.h_contract;
-  expect((await seen(stage, A, { token: A.token, session_id: S1 })).status, 'the link from before the claim').toBe(402);
-  expect((await wallet.pay(A, hash, S1)).status).toBe(200);
-  expect((await seen(stage, A, { h_contract: hash, session_id: S1 })).status).toBe(200);
-  expect(await standing(stage, A, S1)).toMatchObject({ order_status: 'paid', refunded: false });
-  expect(await standing(stage, A, S2)).toMatchObject({ order_status: 'claimed' });
-  const B = await stage.order(terms, { session_id: S3 });
-  expect(await standing(stage, B, S3)).toMatchObject({ order_status: 'unpaid' });
-  const again = await wallet.claim(B);
-  expect(again.body).toMatchObject({ already_paid_order_id: A.id, already_paid_h_contract: hash });
-  expect((await wallet.prove(A, hash, S3)).body).toMatchObject({ refunded: false });
-  expect(await standing(stage, A, S3)).toMatchObject({ order_status: 'paid' });
-  expect(await standing(stage, A, S4)).toMatchObject({ order_status: 'claimed' });
-  const told = await seen(stage, B, { h_contract: again.body.h_contract, session_id: S3 });
-  expect([told.status, told.body.already_paid_order_id, told.body.fulfillment_url]).toEqual([
-    402,
-    A.id,
-    terms.fulfillment_url,
-  ]);
-  expect(await availableOf(wallet.customer), 'charged once').toBe(60);
-});
-
 describe('an order', () => {
   test('of the same name and proposal is the same, of another proposal or shop is refused', async () => {
     const order_id = `inv-${randomUUID()}`;
@@ -100,7 +60,7 @@ describe('an order', () => {
     ['fulfillment_url', '//evil.example/'],
     ['fulfillment_url', `${SHOP}\\@evil.example`],
     ['public_reorder_url', 'https://evil.example/x'],
-  ])('leads to no other place: %s %s', async (name, url) => {
+  ])('leads to no other place, so that nobody is redirected away: %s %s', async (name, url) => {
     const body = { order: { amount: 'CREDITS:7', summary: 'S', resource: 'r', [name]: url } };
     const reply = await stage.shop.call('POST', '/private/orders', { body });
     expect([reply.status, reply.body.errors?.[0]]).toMatchObject([
@@ -119,11 +79,27 @@ describe('an order', () => {
     [{ pay_deadline: { t_s: 1 } }, '/order/pay_deadline'],
     [{ resource: undefined }, '/order/resource'],
     [{ price: 1 }, '/order/price'],
+    [{ extra: { weight: 1.5 } }, '/order/extra/weight'],
+    [{ extra: { 'a/b': [1, { c: 2 ** 53 }] } }, '/order/extra/a~1b/1/c'],
   ])('that makes no sense is refused with a pointer: %j', async (more, pointer) => {
     const body = { order: { amount: 'CREDITS:7', summary: 'S', resource: 'r', ...more } };
     const reply = await stage.shop.call('POST', '/private/orders', { body });
     expect([reply.status, reply.body.errors?.[0].pointer]).toEqual([422, pointer]);
   });
+});
+
+test('A13: without a claim token the name of an order is what nobody must guess', async () => {
+  const make = (more: Json, create_token = false) =>
+    stage.shop.call('POST', '/private/orders', {
+      body: { order: { amount: 'CREDITS:7', summary: 'S', resource: 'r', ...more }, create_token },
+    });
+  const short = await make({ order_id: 'inv-2026-0017' });
+  expect([short.status, short.body.errors?.[0].pointer]).toEqual([422, '/order/order_id']);
+  expect((await make({ order_id: `inv-${randomUUID()}` })).body).not.toHaveProperty('token');
+  const [one, other] = [(await make({})).body, (await make({})).body];
+  expect(one.order_id).toMatch(/^ord_[\w-]{22}$/);
+  expect(one.order_id.slice(0, 8), 'no time is in it').not.toBe(other.order_id.slice(0, 8));
+  expect((await stage.wallet().claim({ id: one.order_id, token: undefined, sessionId: undefined })).status).toBe(200);
 });
 
 describe('a claim', () => {
@@ -166,8 +142,8 @@ describe('a claim', () => {
     }
   });
 
-  // A15, M09
-  test('by many wallets at once: one has it', async () => {
+  // M09
+  test('A15: by many wallets at once: one has it', async () => {
     const order = await stage.order();
     const replies = await Promise.all(Array.from({ length: 12 }, () => stage.wallet().claim(order)));
     expect(replies.map(({ status }) => status).toSorted()).toEqual([200, ...Array.from({ length: 11 }, () => 409)]);
@@ -185,9 +161,29 @@ describe('a claim', () => {
     expect((await wrong.pay(order, body.h_contract, null)).status, 'the old contract').toBe(403);
   });
 
+  test('given up and paid at the same moment is the one or the other', async () => {
+    const wallet = await stage.richWallet(1_000);
+    const outcomes = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const order = await stage.order();
+        const hash = (await wallet.claim(order)).body.h_contract;
+        const [given, paid] = await Promise.all([wallet.unclaim(order, hash), wallet.pay(order, hash, null)]);
+        const { order_status } = await standing(stage, order);
+        return [given.status === 204, paid.status === 200, order_status];
+      }),
+    );
+    for (const outcome of outcomes)
+      expect([
+        [true, false, 'unpaid'],
+        [false, true, 'paid'],
+      ]).toContainEqual(outcome);
+    const paid = outcomes.filter(([, isPaid]) => isPaid).length;
+    expect(await availableOf(wallet.customer)).toBe(1_000 - paid * 40);
+  });
+
   test('comes too late after the end', async () => {
     const order = await stage.order();
-    await expire(order.id);
+    await expire(stage, order);
     const reply = await stage.wallet().claim(order);
     expect([reply.status, reply.body.code]).toEqual([410, 'order_expired']);
   });
@@ -235,6 +231,32 @@ describe('a payment with credits', () => {
     expect(await availableOf(rich.customer)).toBe(10);
   });
 
+  test('is not taken from an account that was disabled, though its DID still signs', async () => {
+    const [wallet, order] = [await stage.richWallet(100), await stage.order()];
+    const { body } = await wallet.claim(order);
+    const told = { disabled: true, reason: 'abuse' };
+    await stage.operator.ok('PATCH', `/v1/admin/accounts/${wallet.customer.accountId}`, { body: told });
+    const reply = await wallet.pay(order, body.h_contract, null);
+    expect([reply.status, reply.body.code]).toEqual([403, 'account_disabled']);
+    expect(await standing(stage, order)).toMatchObject({ order_status: 'claimed' });
+  });
+
+  test('is not taken for what the session can read already: whoever starts over with another wallet pays once', async () => {
+    const [session, fulfillment_url] = [newSession(), `${SHOP}/${randomUUID()}`];
+    const [left, right] = [await stage.richWallet(), await stage.richWallet()];
+    const first = await stage.order({ fulfillment_url }, { session_id: session });
+    const hash = (await left.claim(first)).body.h_contract;
+    const second = await stage.order({ fulfillment_url }, { session_id: session });
+    const other = (await right.claim(second)).body.h_contract;
+    expect((await left.pay(first, hash, session)).status).toBe(200);
+    for (const rail of ['credits', 'omise']) {
+      const reply = await right.pay(second, other, session, undefined, rail);
+      expect([reply.status, reply.body.code, reply.body.already_paid_order_id]).toEqual([409, 'conflict', first.id]);
+    }
+    expect(await availableOf(right.customer)).toBe(100);
+    expect((await right.pay(second, other, newSession())).status, 'for another browser it is not the same').toBe(200);
+  });
+
   test('of two orders with the credits of one: one is paid', async () => {
     const wallet = await stage.richWallet(60);
     const both = [await stage.order(), await stage.order()];
@@ -245,18 +267,17 @@ describe('a payment with credits', () => {
     expect(await availableOf(wallet.customer)).toBe(20);
   });
 
-  test('comes too late after the end', async () => {
+  test('A16: comes too late after the end', async () => {
     const [order, wallet] = [await stage.order(), await stage.richWallet()];
     const { body } = await wallet.claim(order);
-    await expire(order.id);
+    await expire(stage, order);
     expect((await wallet.pay(order, body.h_contract, null)).body.code).toBe('order_expired');
     expect(await availableOf(wallet.customer)).toBe(100);
   });
 });
 
 describe('a session', () => {
-  // A10
-  test('that is proved takes the place of the one before', async () => {
+  test('A10: that is proved takes the place of the one before', async () => {
     const [S1, S2] = [newSession(), newSession()];
     const [order, wallet] = [await stage.order({}, { session_id: S1 }), await stage.richWallet()];
     const hash = await wallet.buy(order, S1);
@@ -268,7 +289,7 @@ describe('a session', () => {
     expect(await standing(stage, order, S2)).toMatchObject({ order_status: 'claimed' });
   });
 
-  test('has as many beside it as the shop allows, the newest ones', async () => {
+  test('A10: has as many beside it as the shop allows, the newest ones', async () => {
     const all = Array.from({ length: 5 }, newSession);
     const [order, wallet] = [await stage.order({ max_sessions: 3 }), await stage.richWallet()];
     const hash = await wallet.buy(order, null);
@@ -278,7 +299,7 @@ describe('a session', () => {
     expect(states).toEqual(['claimed', 'claimed', 'paid', 'paid', 'paid']);
   });
 
-  test('is not moved about for ever: whoever lends it out is told to wait', async () => {
+  test('A10: is not moved about for ever: whoever lends it out is told to wait', async () => {
     const [order, wallet] = [await stage.order(), await stage.richWallet()];
     const hash = await wallet.buy(order, null);
     const statuses = [];
@@ -286,7 +307,19 @@ describe('a session', () => {
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => 200), 429, 429]);
   });
 
-  test('is proved for the order that was paid, by the wallet that paid, and by its answer to this very challenge', async () => {
+  test('A10: is not lent to and fro between two browsers, either', async () => {
+    const [order, wallet] = [await stage.order(), await stage.richWallet()];
+    const hash = await wallet.buy(order, null);
+    const [mine, yours] = [newSession(), newSession()];
+    const statuses = [];
+    for (let n = 0; n < 12; n += 1) statuses.push((await wallet.prove(order, hash, n % 2 ? mine : yours)).status);
+    expect(statuses, 'the last one asks for what is open already').toEqual([
+      ...Array.from({ length: 10 }, () => 200),
+      ...[429, 200],
+    ]);
+  });
+
+  test('is opened by no replayed proof, nor by another order’s: it takes the wallet that paid, and its answer to this very challenge', async () => {
     const [S1, S2] = [newSession(), newSession()];
     const [A, B] = [await stage.order(), await stage.order()];
     const [wallet, thief] = [await stage.richWallet(), stage.wallet()];
@@ -347,15 +380,14 @@ describe('the check of a shop', () => {
     expect(await check(newSession(), resource)).toMatchObject({ entitled: false });
   });
 
-  // A15
-  test('by two tabs at once is about one order', async () => {
+  test('A15: by two tabs at once is about one order', async () => {
     const [session, resource] = [newSession(), randomUUID()];
     const replies = await Promise.all(Array.from({ length: 8 }, () => check(session, resource)));
     expect(new Set(replies.map(({ order_id }) => order_id)).size).toBe(1);
   });
 
-  // A5: pay for the cheap article, and put its order on the dear one.
-  test('opens the resource that was paid for, and no other, whatever order is named', async () => {
+  // Pay for the cheap article, and put its order on the dear one.
+  test('A5: a resource swap opens nothing: an order is for what was paid, whatever order is named', async () => {
     const [session, cheap, dear] = [newSession(), randomUUID(), randomUUID()];
     const { order_id, order_status_url } = await check(session, cheap);
     const token = new URL(order_status_url).searchParams.get('token') ?? undefined;
@@ -365,17 +397,43 @@ describe('the check of a shop', () => {
     expect(swapped.order_id).not.toBe(order_id);
   });
 
-  // A3
-  test('makes a new order when the one before has ended', async () => {
+  test('A3: leads back to the order that a wallet has taken, until it has ended; another session gets its own', async () => {
     const [session, resource] = [newSession(), randomUUID()];
-    const before = await check(session, resource);
-    await expire(before.order_id);
-    expect((await check(session, resource)).order_id).not.toBe(before.order_id);
+    const first = await check(session, resource);
+    const token = new URL(first.order_status_url).searchParams.get('token') ?? undefined;
+    await stage.wallet().claim({ id: first.order_id, token, sessionId: session });
+    expect((await check(session, resource)).order_id, 'while its wallet asks the reader').toBe(first.order_id);
+    expect((await check(newSession(), resource)).order_id).not.toBe(first.order_id);
+    await expire(stage, { id: first.order_id });
+    expect((await check(session, resource)).order_id).not.toBe(first.order_id);
+  });
+
+  test('A11: what was bought before is of this shop, this address and this session, and was not given back', async () => {
+    const [session, address] = [newSession(), `${SHOP}/${randomUUID()}`];
+    const wallet = await stage.richWallet(1_000);
+    const buy = async (by: Pick<OrderStage, 'order'>, fulfillment_url: string, bound = session) => {
+      const order = await by.order({ fulfillment_url }, { session_id: bound });
+      await wallet.buy(order, bound);
+      return order;
+    };
+    await buy(ordersOf(await newMerchant(stage.farebox)), address);
+    await buy(stage, `${address}/other`);
+    await buy(stage, address, newSession());
+    const fresh = await stage.order({ fulfillment_url: address }, { session_id: session });
+    expect(await standing(stage, fresh, session), 'none of these').not.toHaveProperty('already_paid_order_id');
+    const bought = await buy(stage, address);
+    const again = await stage.order({ fulfillment_url: address }, { session_id: session });
+    expect(await standing(stage, again, session)).toMatchObject({
+      ...{ already_paid_order_id: bought.id, already_paid_fulfillment_url: address },
+    });
+    const body = { refund: 'CREDITS:1', reason: 'a misprint' };
+    await stage.shop.ok('POST', `/private/orders/${bought.id}/refund`, { body });
+    expect(await standing(stage, again, session)).not.toHaveProperty('already_paid_order_id');
   });
 });
 
 describe('waiting', () => {
-  test('a long poll ends as soon as the order is paid, and with 304 when nothing happens', async () => {
+  test('A14: a long poll ends as soon as the order is paid, and with 304 when nothing happens', async () => {
     const session = newSession();
     const [order, wallet] = [await stage.order({}, { session_id: session }), await stage.richWallet()];
     const { body } = await wallet.claim(order);

@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { newSession, type Order, type OrderStage, openOrderStage, SHOP } from './stage.ts';
+import { readPayUri } from '../../src/payments/orders/addresses.ts';
+import { expire } from './rail-stage.ts';
+import { newSession, type Order, type OrderStage, openOrderStage, SHOP, standing } from './stage.ts';
 
 /**
  * The table of research §1 with the corrections A1, A2, A9 and A16: every state of an order × claim token × hash of the
@@ -19,17 +22,19 @@ interface Cell {
   session: Session;
 }
 
-const states = [
-  'unclaimed',
-  'claimed',
-  'paid',
-  'refunded',
-  'expired',
-  'expired claimed',
-  'paid, no reorder',
-  'open to all',
-] as const;
-type State = (typeof states)[number];
+/** With the name of what it proves. */
+const titles = {
+  unclaimed: 'SP3.1: unclaimed: the token, or 403',
+  claimed: 'A2: claimed: the token or the hash, or 403',
+  paid: 'A9: paid: who has the old link is led to a new order',
+  refunded: 'SP2.2: given back: said so to whoever has the hash',
+  expired: 'A16: expired: 410',
+  'expired claimed': 'A16: expired when a wallet had it: 410',
+  'paid, no reorder': 'SP2.1: paid, and no new order to be had: the hash, or 403',
+  'open to all': 'A13: made without a claim token: to be paid by whoever knows its name',
+};
+type State = keyof typeof titles;
+const states = Object.keys(titles) as State[];
 const shown = ['right', 'wrong', 'none'] as const;
 const sessions = ['mine', 'other', 'none'] as const;
 
@@ -91,13 +96,7 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
       const body = { refund: 'CREDITS:1', reason: 'a misprint' };
       await stage.shop.ok('POST', `/private/orders/${order.id}/refund`, { body });
     }
-    if (state.startsWith('expired')) {
-      await stage.root.begin(async (sql) => {
-        await sql`alter table payments.orders disable trigger orders_frozen`;
-        await sql`update payments.orders set pay_deadline = now() - interval '1 second' where order_id = ${order.id}`;
-        await sql`alter table payments.orders enable trigger orders_frozen`;
-      });
-    }
+    if (state.startsWith('expired')) await expire(stage, order);
     return { order, hash };
   }
 
@@ -118,7 +117,7 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
   );
 
   // REQ O5 O8
-  test.each(states)('%s', async (state) => {
+  test.each(states.map((state) => ({ state, title: titles[state] })))('$title', async ({ state }) => {
     for (const cell of cells.filter((one) => one.state === state)) {
       const [json, person] = expected(cell);
       const name = JSON.stringify(cell);
@@ -167,11 +166,126 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
     expect((await ask(linkOf(cell, 'claim_token'), 'application/json')).status).toBe(402);
   });
 
+  test('R5: the table has every state, token, hash and session, twice: for programs and for people', () => {
+    expect(cells).toHaveLength(8 * 3 * 3 * 3);
+  });
+
+  // REQ O10
   test('SC2: a lost wallet is told that this is paid, and can buy anew', async () => {
     const page = await ask(linkOf({ state: 'paid', token: 'none', hash: 'right', session: 'other' }), 'text/html');
     const html = await page.text();
     expect(html).toContain('Already paid');
     expect(html).toContain('Make a new purchase');
     expect(html).toContain(`href="${REORDER}"`);
+  });
+
+  /** A page as a person gets it: its address where it leads to, or what stands on it. */
+  const page = async (link: string) => {
+    const reply = await ask(link, 'text/html');
+    const { status, headers } = reply;
+    return { status, to: headers.get('location'), rel: headers.get('link'), html: await reply.text() };
+  };
+  const linkTo = ({ id }: Order, query: Record<string, string | undefined>) => {
+    const told = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined);
+    return `${stage.farebox.url}/orders/${id}?${new URLSearchParams(told)}`;
+  };
+  /** For a browser session and an address of its own. */
+  const newOrder = async () => {
+    const [session, address] = [newSession(), `${SHOP}/${randomUUID()}`];
+    return { session, address, order: await stage.order({ fulfillment_url: address }, { session_id: session }) };
+  };
+  const uriOn = (html: string) => readPayUri(/href="(farebox[^"]+)"/.exec(html)?.[1]?.replaceAll('&#38;', '&') ?? '');
+
+  // REQ O7
+  test('BU1: the address of the page is for the session that asks, whoever has proved before', async () => {
+    const { order, session } = await newOrder();
+    await (await stage.richWallet()).buy(order, session);
+    const other = newSession();
+    const { order_status_url } = await standing(stage, order, other);
+    expect(new URL(order_status_url).searchParams.get('session_id')).toBe(other);
+    expect(new URL((await standing(stage, order)).order_status_url).searchParams.has('session_id')).toBe(false);
+  });
+
+  // REQ O8
+  test('SP3.2: unpaid it shows a pay URI with the token; it leads on once it is paid for this session', async () => {
+    const { order, session, address } = await newOrder();
+    const shown = await page(linkTo(order, { token: order.token, session_id: session }));
+    expect(shown.status).toBe(402);
+    expect(uriOn(shown.html)).toMatchObject({ orderId: order.id, sessionId: session, token: order.token });
+    const hash = await (await stage.richWallet()).buy(order, session);
+    expect(await page(linkTo(order, { h_contract: hash, session_id: session }))).toMatchObject({
+      ...{ status: 302, to: address },
+    });
+  });
+
+  test('SP3.2: unpaid it leads to what this session has paid before at the same address', async () => {
+    const { order, session, address } = await newOrder();
+    const fresh = await stage.order({ fulfillment_url: address }, { session_id: session });
+    const link = linkTo(fresh, { token: fresh.token, session_id: session });
+    expect((await page(link)).status).toBe(402);
+    await (await stage.richWallet()).buy(order, session);
+    expect(await page(link)).toMatchObject({ status: 302, to: address });
+  });
+
+  test('SP2.3: paid, in another browser, it shows a pay URI without a token; it leads on once that is proved', async () => {
+    const { order, session, address } = await newOrder();
+    const wallet = await stage.richWallet();
+    const hash = await wallet.buy(order, session);
+    const other = newSession();
+    const link = linkTo(order, { h_contract: hash, session_id: other });
+    const shown = await page(link);
+    expect(shown.status).toBe(402);
+    const uri = uriOn(shown.html);
+    expect([uri?.orderId, uri?.sessionId, uri?.token]).toEqual([order.id, other, undefined]);
+    await wallet.prove(order, hash, other);
+    expect(await page(link)).toMatchObject({ status: 302, to: address });
+  });
+
+  // REQ O1 O8
+  test('R1: one page for every wallet: a QR code, a link, a header, and without a script it looks again by itself', async () => {
+    const { order, session } = await newOrder();
+    const { html, rel } = await page(linkTo(order, { token: order.token, session_id: session }));
+    expect(html).toMatch(/<img src="data:image\/[^"]+"[^>]*alt="QR code/);
+    expect(uriOn(html)).toMatchObject({ orderId: order.id });
+    const told = /^<(\S+)>; rel="payment"$/.exec(rel ?? '')?.[1] ?? '';
+    expect(readPayUri(told), 'and for a wallet in the browser, before it reads the page').toEqual(uriOn(html));
+    expect(html).toMatch(/<noscript><meta http-equiv="refresh" content="\d+; url=[^"]+"><\/noscript>/);
+  });
+
+  // REQ O2
+  test('R2: an order without a session is paid from its address alone, and leads to what it opens', async () => {
+    const address = `${SHOP}/${randomUUID()}`;
+    const order = await stage.order({ fulfillment_url: address });
+    const shown = await page((await standing(stage, order)).order_status_url);
+    const target = uriOn(shown.html);
+    expect(shown.status).toBe(402);
+    expect(target?.sessionId, 'one of ours, by which the browser gets into the shop (A12)').toMatch(/^[\w-]{43}$/);
+    const fromMail = { id: target?.orderId ?? '', token: target?.token, sessionId: target?.sessionId };
+    const hash = await (await stage.richWallet()).buy(fromMail);
+    expect(await page(linkTo(order, { h_contract: hash }))).toMatchObject({ status: 302, to: address });
+  });
+
+  test('A16: past its end the page says so, and where a new order can be had', async () => {
+    const { status, html } = await page(linkOf({ state: 'expired', token: 'right', hash: 'none', session: 'mine' }));
+    expect([status, html]).toEqual([410, expect.stringContaining('Not paid in time')]);
+    expect(html).toContain(`href="${REORDER}"`);
+  });
+
+  test('A18: the hash shows how an order stands, and does nothing: that takes the signature of its wallet', async () => {
+    const { order } = await newOrder();
+    const [wallet, thief] = [await stage.richWallet(), await stage.richWallet()];
+    const { h_contract: hash } = (await wallet.claim(order)).body;
+    expect((await ask(linkTo(order, { h_contract: hash }), 'application/json')).status).toBe(402);
+    const deeds = [
+      () => thief.unclaim(order, hash),
+      () => thief.pay(order, hash, null),
+      () => thief.pay(order, hash, null, thief.customer),
+      () => thief.pay(order, hash, null, undefined, 'omise'),
+    ];
+    for (const deed of deeds) expect((await deed()).body.code).toBe('did_auth_failed');
+    await wallet.pay(order, hash, null);
+    expect((await thief.prove(order, hash, newSession())).body.code).toBe('did_auth_failed');
+    const asked = await stage.anybody.call('POST', `/orders/${order.id}/refund`, { body: { h_contract: hash } });
+    expect(asked.status, 'tells, and moves nothing').toBe(204);
   });
 });

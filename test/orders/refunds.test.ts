@@ -55,8 +55,7 @@ describe('a shop gives back', () => {
     expect(await balance(), 'the largest total').toBe(980);
   });
 
-  // A6
-  test('and what it opened is closed in the same moment, for every session, until it is bought anew', async () => {
+  test('A6: and what it opened is closed in the same moment, for every session, until it is bought anew', async () => {
     const { order, hash, session, wallet } = await sold({ max_sessions: 2 });
     const other = newSession();
     await wallet.prove(order, hash, other);
@@ -81,8 +80,7 @@ describe('a shop gives back', () => {
     expect([page.status, await page.text()]).toEqual([200, expect.stringContaining('Given back')]);
   });
 
-  // A7
-  test('a part only, where the shop’s policy lets the reader read on', async () => {
+  test('A7: a part only, where the shop’s policy lets the reader read on', async () => {
     const { order, hash, session } = await sold({ refund_policy: 'revoke_on_full' });
     await giveBack(order, 'CREDITS:39');
     expect(await standing(stage, order, session)).toMatchObject({

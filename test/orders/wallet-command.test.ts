@@ -1,4 +1,5 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -150,6 +151,47 @@ describe('pay', () => {
   });
 });
 
+describe('pay --rail', () => {
+  const prices = [{ rail: 'omise', amount: 2_000, currency: 'THB' }];
+
+  test('says where to pay, for programs, too, and waits unless it is told not to; Ctrl-C ends the waiting', async () => {
+    const [own, order] = [stage.wallet(), await stage.newOrder({ prices })];
+    const { code, json } = await own.run([
+      'pay',
+      stage.payUri(order),
+      '--rail',
+      'omise',
+      '--no-wait',
+      '--yes',
+      '--json',
+    ]);
+    expect([code, json]).toMatchObject([
+      0,
+      { done: true, result: 'opened', rail: 'omise', price: '฿20.00 for 40 credits' },
+    ]);
+    const child = own.start(['pay', stage.payUri(order), '--rail', 'omise', '--yes', '--json']);
+    let [out, err] = ['', ''];
+    child.stdout?.on('data', (chunk) => {
+      out += chunk;
+    });
+    child.stderr?.on('data', (chunk) => {
+      err += chunk;
+      if (err.includes('Waiting')) child.kill('SIGINT');
+    });
+    expect(await once(child, 'close')).toEqual([2, null]);
+    expect(err).toContain(json.pay_at);
+    expect(JSON.parse(out)).toMatchObject({ done: false, exit_code: 2, why: 'You did not want to wait any longer.' });
+  });
+
+  test.each([[['--rail', 'cash']], [['--wait', '0']], [['--wait', 'long']]])(
+    'takes nothing but what there is: %j',
+    async (more) => {
+      const { code } = await stage.wallet().run(['pay', 'farebox://pay/h/o/', ...more]);
+      expect(code).toBe(2);
+    },
+  );
+});
+
 describe('pay is refused', () => {
   test('when there are too few credits, and works once there are enough', async () => {
     const [own, account, order] = [stage.wallet(), await stage.rich(39), await stage.newOrder()];
@@ -264,8 +306,8 @@ describe('prove', () => {
     expect([await stage.isOpen(order), await account.available()]).toEqual([true, 60]);
   });
 
-  // A17: somebody shows their own code to whoever has paid.
-  test('asks whether another browser is to be unlocked, and takes nothing but yes', async () => {
+  // Somebody shows their own code to whoever has paid.
+  test('A17: asks whether another browser is to be unlocked, and takes nothing but yes', async () => {
     const { own, order } = await bought();
     const stranger = newSession();
     for (const input of ['', 'n\n', 'what\n']) {

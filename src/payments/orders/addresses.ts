@@ -14,13 +14,13 @@ export interface PayTarget {
   isPlain: boolean;
 }
 
-const SCHEME = 'farebox';
+const schemeOf = (isPlain: boolean) => (isPlain ? 'farebox+http' : 'farebox');
 const SEGMENT = /^[A-Za-z0-9._~-]+$/;
 
 /** `farebox://pay/{host}{prefix}/{order}/{session}?c={token}`, the grammar of GNU Taler's pay URIs. */
 export function payUri({ host, prefix, orderId, sessionId, token, isPlain }: PayTarget): string {
   const query = token === undefined ? '' : `?c=${encodeURIComponent(token)}`;
-  return `${SCHEME}${isPlain ? '+http' : ''}://pay/${host}${prefix}/${orderId}/${sessionId}${query}`;
+  return `${schemeOf(isPlain)}://pay/${host}${prefix}/${orderId}/${sessionId}${query}`;
 }
 
 /** The same read back; undefined for everything else. The slash before an empty session must be there. */
@@ -58,9 +58,17 @@ export function statusUrl(publicUrl: string, { orderId, sessionId, token, hContr
 
 /** The pay URI of an order of this installation. */
 export function payUriOf(publicUrl: string, { orderId, sessionId, token }: StatusTarget): string {
+  const target = { ...placeOf(publicUrl), orderId, sessionId: sessionId ?? '' };
+  return payUri({ ...target, ...(token === null ? {} : { token }) });
+}
+
+/** `farebox://refund/{host}{prefix}/{order}/`: it knows no session. */
+export function refundUriOf(publicUrl: string, orderId: string): string {
+  const { host, prefix, isPlain } = placeOf(publicUrl);
+  return `${schemeOf(isPlain)}://refund/${host}${prefix}/${orderId}/`;
+}
+
+function placeOf(publicUrl: string): Pick<PayTarget, 'host' | 'prefix' | 'isPlain'> {
   const { protocol, host, pathname } = new URL(publicUrl);
-  return payUri({
-    ...{ host, prefix: pathname === '/' ? '' : pathname.replace(/\/$/, ''), orderId, sessionId: sessionId ?? '' },
-    ...{ isPlain: protocol === 'http:', ...(token === null ? {} : { token }) },
-  });
+  return { host, prefix: pathname.replace(/\/$/, ''), isPlain: protocol === 'http:' };
 }

@@ -3,6 +3,7 @@ import { and, eq, isNull, ne, sql } from 'drizzle-orm';
 import type { Db, Tx } from '../../platform/database/clients.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import { newId, toWire } from '../../platform/ids.ts';
+import { newToken } from '../../platform/secrets.ts';
 import { type Json, spell } from './contract.ts';
 import { findOwnOrder, type SeenOrder, tellOrder } from './read.ts';
 import { orders, type RailPrice, type RefundPolicy } from './tables.ts';
@@ -27,6 +28,9 @@ export interface Proposal {
   payIn: number | Date;
   refundIn: number | Date;
 }
+
+/** Characters of base64url: 132 bits. */
+export const UNGUESSABLE_LENGTH = 22;
 
 /**
  * Makes an order. The same order id with the same proposal finds the order that it made, with another one it is refused
@@ -83,13 +87,17 @@ const isOpenFor = (merchantId: string, sessionId: string, resource: string) =>
 const momentOf = (value: number | Date) =>
   typeof value === 'number' ? sql`now() + make_interval(secs => ${value})` : value;
 
+/** Without a claim token the name is what nobody must guess: then it is all chance, and no time. */
+const nameOf = (id: string, { hasToken }: Proposal): string =>
+  hasToken ? toWire('order', id) : `ord_${newToken().slice(0, UNGUESSABLE_LENGTH)}`;
+
 async function insert(tx: Tx, proposal: Proposal, proposalHash: string): Promise<SeenOrder> {
   const { payIn, refundIn, orderId, ...rest } = proposal;
   const id = newId();
   const [order] = await tx
     .insert(orders)
     .values({
-      ...{ ...rest, id, orderId: orderId ?? toWire('order', id), proposalHash },
+      ...{ ...rest, id, orderId: orderId ?? nameOf(id, proposal), proposalHash },
       ...{ payDeadline: momentOf(payIn), refundDeadline: momentOf(refundIn) },
     })
     .returning();

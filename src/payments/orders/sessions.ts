@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, isNull, ne, notInArray, sql } from 'drizzle-orm';
+import { and, asc, eq, isNull, ne, notInArray, sql } from 'drizzle-orm';
 import type { Challenge } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
@@ -11,6 +11,7 @@ import { orderSessions, orders } from './tables.ts';
 
 /** A wallet that moves from browser to browser more often lends it out. */
 const REBINDS_PER_HOUR = 10;
+const isLately = sql`${orderSessions.provenAt} > now() - interval '1 hour'`;
 
 /** The wallet that has paid shows so for a session. 402 when it is not paid; what was given back opens nothing, and says so. */
 export async function proveOrder(
@@ -30,8 +31,11 @@ export async function proveOrder(
 export async function bindSession(tx: Tx, order: Order, sessionId: string): Promise<void> {
   if (await isProven(tx, order, sessionId)) return;
   const ofOrder = eq(orderSessions.orderId, order.id);
-  const lately = and(ofOrder, gt(orderSessions.provenAt, sql`now() - interval '1 hour'`));
-  if ((await tx.$count(orderSessions, lately)) >= REBINDS_PER_HOUR) throw retryLater('rate_limited', 3_600);
+  const [lately] = await tx
+    .select({ moves: sql<number>`coalesce(sum(${orderSessions.moves}), 0)::int` })
+    .from(orderSessions)
+    .where(and(ofOrder, isLately));
+  if ((lately?.moves ?? 0) >= REBINDS_PER_HOUR) throw retryLater('rate_limited', 3_600);
   await letIn(tx, order, sessionId);
 }
 
@@ -63,7 +67,10 @@ async function letIn(tx: Tx, order: Order, sessionId: string): Promise<void> {
     .values({ orderId: id, sessionId })
     .onConflictDoUpdate({
       target: [orderSessions.orderId, orderSessions.sessionId],
-      set: { provenAt: sql`clock_timestamp()`, evictedAt: null },
+      set: {
+        ...{ provenAt: sql`clock_timestamp()`, evictedAt: null },
+        moves: sql`case when ${isLately} then ${orderSessions.moves} + 1 else 1 end`,
+      },
     });
   const newest = tx
     .select({ sessionId: orderSessions.sessionId })

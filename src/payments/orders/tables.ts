@@ -86,6 +86,8 @@ export const orderSessions = paymentsSchema.table(
     /** The public id of a browser session; its secret is the shop's. */
     sessionId: text('session_id').notNull(),
     provenAt: moment('proven_at').notNull().default(sql`now()`),
+    /** So often it was moved here, each time within the hour after the time before. */
+    moves: integer('moves').notNull().default(1),
     /** Set when it may not read any more: another one has taken its place, or the money went back. */
     evictedAt: moment('evicted_at'),
   },

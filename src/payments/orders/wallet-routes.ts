@@ -12,20 +12,19 @@ import {
 } from '../../identity/index.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { answers, idIn, idOut, JsonObject, Nothing } from '../../platform/http/wire.ts';
+import { answers, idIn, idOut, JsonObject, Nothing, time, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { StartDeps } from '../purchases/start.ts';
 import { chainTerms } from '../requests/create.ts';
+import { findRequestByToken } from '../requests/read.ts';
 import { askWallet, claimOrder, type Deed, signContract, signPaid, unclaimOrder } from './claim.ts';
-import { payByPurchase, payWithCredits } from './pay.ts';
+import { openPayment, payWithCredits } from './pay.ts';
 import { orderParams, sessionId } from './proposal.ts';
 import { findOrder, isRevoked, isSameText, paidByWallet, type SeenOrder, shownOf } from './read.ts';
 import { proveOrder } from './sessions.ts';
 import type { OrderDeps } from './shop-routes.ts';
 
-export type WalletDeps = OrderDeps &
-  VerifierDeps &
-  Pick<StartDeps, 'maxPending' | 'livemode'> & { authenticator: Authenticator };
+export type WalletDeps = OrderDeps & VerifierDeps & StartDeps & { authenticator: Authenticator };
 
 const tags = ['orders'];
 const nonce = z.string().regex(/^[A-Za-z0-9_-]{16,128}$/, 'must be 16 to 128 letters, digits, hyphens or underscores');
@@ -169,13 +168,18 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         tags,
         summary: 'Pay with credits at once, or open a payment by another rail',
         description:
-          'Credits are those of the account that the DID opens, or of the one that is logged in. By `omise` and `evm` exactly the order’s credits are bought, at `status_url`, and pay it as soon as they come.',
+          'Credits are those of the account that the DID opens, or of the one that is logged in. By `omise` and `evm` exactly the order’s credits are bought, at `status_url`, and pay it as soon as they come. Another rail ends what was begun by the one before.',
         params: orderParams,
         body: z.strictObject({ h_contract: hContract, session_id: sessionId.nullable(), rail, ...answer }),
         response: answers({
           202: z.object({
             purchase_id: idOut('purchase'),
             status_url: z.string().describe('where it is paid'),
+            expires_at: timeOut,
+            payment_request: z
+              .object({ id: idOut('paymentRequest'), terms: JsonObject })
+              .nullable()
+              .describe('`evm`: what the wallet agrees to, and then pays'),
             fulfillment_url: z.string().nullable(),
           }),
           200: z.object({
@@ -194,16 +198,26 @@ export function walletRoutes(app: App, deps: WalletDeps): void {
         const onChain = by === 'evm' ? order.prices.find((one) => one.rail === 'evm') : undefined;
         const terms = onChain && (await chainTerms(deps.evm, onChain));
         const paying = { orderUuid: order.id, sessionId: session, rail: by, terms, requestId: request.id };
-        const purchase = await db.transaction((tx) => payByPurchase(tx, deps, paying, challenge));
-        const page = `${publicUrl}/${by === 'evm' ? 'pay' : 'checkout'}/${purchase.pageToken}`;
-        const purchase_id = toWire('purchase', purchase.id);
-        return reply.code(202).send({ purchase_id, status_url: page, fulfillment_url: order.fulfillmentUrl });
+        const purchase = await openPayment(deps, paying, challenge);
+        const asked = by === 'evm' ? await findRequestByToken(db, purchase.pageToken) : undefined;
+        return reply.code(202).send({
+          purchase_id: toWire('purchase', purchase.id),
+          status_url: `${publicUrl}/${by === 'evm' ? 'pay' : 'checkout'}/${purchase.pageToken}`,
+          expires_at: time(purchase.expiresAt),
+          payment_request: asked
+            ? { id: toWire('paymentRequest', asked.request.id), terms: JSON.parse(asked.request.terms) }
+            : null,
+          fulfillment_url: order.fulfillmentUrl,
+        });
       }
-      const accountId = account ?? (await accountIdOf(db, challenge.did));
-      if (accountId === undefined)
+      if (account === undefined && (await accountIdOf(db, challenge.did)) === undefined)
         throw new Problem('unauthenticated', 'This DID opens no account. Log in, or link it to one.');
       const paid = await db.transaction((tx) =>
-        payWithCredits(tx, { orderUuid: order.id, accountId, sessionId: session }, challenge),
+        payWithCredits(
+          tx,
+          { orderUuid: order.id, accountId: account, sessionId: session, requestId: request.id },
+          challenge,
+        ),
       );
       return { sig: await signPaid(serviceDid, paid), fulfillment_url: paid.fulfillmentUrl };
     },

@@ -1,21 +1,35 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { whereToPay } from './elsewhere.ts';
 import { notDone, WalletFault } from './fault.ts';
 import { readKey } from './keys.ts';
 import { type Payer, pay } from './pay.ts';
 import { type Place, readPlace } from './place.ts';
+import { RAILS } from './price.ts';
 import { prove } from './prove.ts';
 import { openPurse } from './purse.ts';
 import { tellRefund } from './refund.ts';
 import { bold, columns, openTerminal, shown, type Terminal } from './terminal.ts';
 import type { Told, Wallet } from './wallet.ts';
 
-interface Options extends Payer {
+interface Options extends Omit<Payer, 'waitS'> {
+  /** Seconds; false: not at all. */
+  wait?: number | boolean;
   home?: string;
   key?: string;
   host?: string;
   yes?: boolean;
   json?: boolean;
 }
+
+const WAIT_S = 900; // a person with a telephone, and a chain with its blocks
+const MAX_WAIT_S = 86_400;
+
+const seconds = (text: string): number => {
+  const n = Number(text);
+  if (!/^\d{1,5}$/.test(text) || n < 1 || n > MAX_WAIT_S)
+    throw new InvalidArgumentError(`must be 1 to ${MAX_WAIT_S} seconds`);
+  return n;
+};
 
 type Work = (wallet: Wallet, place: Place, options: Options) => Promise<Told>;
 
@@ -35,27 +49,34 @@ export function walletCommand(program: Command): void {
       .option('--yes', 'ask nothing')
       .option('--json', 'for machines');
 
-  add('pay', 'take an order and pay it with credits; never twice')
+  add('pay', 'take an order and pay it; never twice')
+    .addOption(
+      new Option('--rail <rail>', 'with credits, or by a payment that is opened for it')
+        .choices(RAILS)
+        .default('credits'),
+    )
+    .option('--wait <seconds>', 'so long it waits for such a payment', seconds, WAIT_S)
+    .option('--no-wait', 'say where to pay, and end')
     .option('--token <token>', 'access token of the account that pays')
     .option('--login <e-mail>', 'the account that pays; its password is read from standard input')
     .action((uri: string, options: Options) => run(uri, options, (own, place) => payOnce(own, place, options)));
   add('prove', 'show for the browser of the address that it is paid').action((uri: string, options: Options) =>
     run(uri, options, prove),
   );
-  add('refund', 'tell what of an order has gone back').action((uri: string, options: Options) =>
-    run(uri, options, tellRefund),
+  add('refund', 'tell what of an order has gone back, and ask back what came too late').action(
+    (uri: string, options: Options) => run(uri, options, tellRefund),
   );
 }
 
 /** A password or token goes only where a person has looked, or to a host that was named. */
-function payOnce(wallet: Wallet, place: Place, { token, login, host, yes }: Options): Promise<Told> {
+function payOnce(wallet: Wallet, place: Place, { token, login, host, yes, rail, wait }: Options): Promise<Told> {
   if (yes && host === undefined && (token !== undefined || login !== undefined))
     throw notDone(
       'Nothing was paid.',
       '--token and --login with --yes would tell them to whatever host the address names.',
       `Add --host ${new URL(place.base).host} if that is where your account is.`,
     );
-  return pay(wallet, place, { token, login });
+  return pay(wallet, place, { token, login, rail, waitS: Number(wait) });
 }
 
 async function run(uri: string, options: Options, work: Work): Promise<void> {
@@ -89,7 +110,9 @@ function tell({ message: what, why, todo, exitCode }: WalletFault, { print }: Te
 
 const headlines: Record<string, string> = {
   paid: 'Paid.',
+  opened: 'Not paid yet: it waits for your payment. Run the same again to see how it stands.',
   already_paid: 'Already paid: nothing was charged.',
+  asked_back: 'Asked back. Run the same again to see how it stands.',
   proved: 'Shown: the browser can read it now. Nothing was charged.',
 };
 
@@ -104,4 +127,6 @@ const inWords = ({ result, ...told }: Told): string =>
         ? []
         : [['open in', `the browser with session ${shown(told['session_id'])}`] as [string, string]]),
     ]),
+    ...('refund_status' in told ? columns([['refund', String(told['refund_status'])]]) : []),
+    ...(result === 'opened' ? whereToPay(told as unknown as Parameters<typeof whereToPay>[0], told['rail']) : []),
   ].join('\n');

@@ -31,25 +31,36 @@ export async function doDeed(order: DeedOrder, deed: Deed, { wish, to, token, wh
   const path = `/orders/${order.orderId}`;
   const asked = await talk(order.base, `${path}/challenges`, { body: { action: deed.action, ...wish } });
   if (asked.status !== 201) throw faultOf(what, asked);
-  const proof = { type: 'did-jwt', jwt: await signClaims(order.key, claimsOf(asked.body, order, deed, what)) };
-  const answer = { ...wish, challenge_id: asked.body['challenge_id'], proof };
+  const termsHash = hashOf(deed, order.orderId, order.hContract);
+  const answer = { ...wish, ...(await answerTo(asked.body, order, { purpose: 'order', termsHash }, what)) };
   const done = await talk(order.base, `${path}/${to}`, { body: answer, token });
-  if (done.status !== 200 && done.status !== 204) throw faultOf(what, done);
+  if (done.status >= 300) throw faultOf(what, done);
   return done.body;
+}
+
+/** Signs what it is asked to, when that is for nothing but this purpose and these terms. */
+export async function answerTo(
+  challenge: Reply['body'],
+  { base, key }: Pick<DeedOrder, 'base' | 'key'>,
+  wanted: { purpose: 'order' | 'payment' | 'login' | 'refund'; termsHash?: string },
+  what: string,
+): Promise<{ challenge_id: unknown; proof: { type: 'did-jwt'; jwt: string } }> {
+  const jwt = await signClaims(key, claimsOf(challenge, { base, key }, wanted, what));
+  return { challenge_id: challenge['challenge_id'], proof: { type: 'did-jwt', jwt } };
 }
 
 /** A challenge that asks for anything else could be worth money elsewhere. */
 function claimsOf(
   challenge: Reply['body'],
-  { base, orderId, key, hContract }: DeedOrder,
-  deed: Deed,
+  { base, key }: Pick<DeedOrder, 'base' | 'key'>,
+  asked: { purpose: string; termsHash?: string },
   what: string,
 ): object {
   const claims = (challenge['jwt_claims'] ?? {}) as Record<string, unknown>;
   const { iss, sub, aud, purpose, terms_hash } = claims;
   const wanted = {
-    ...{ iss: key.did, sub: key.did, aud: new URL(base).origin, purpose: 'order' },
-    terms_hash: hashOf(deed, orderId, hContract),
+    ...{ iss: key.did, sub: key.did, aud: new URL(base).origin, purpose: asked.purpose },
+    terms_hash: asked.termsHash,
   };
   if (!isDeepStrictEqual({ iss, sub, aud, purpose, terms_hash }, wanted))
     throw refused(

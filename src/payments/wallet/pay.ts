@@ -1,19 +1,23 @@
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
-import { count } from '../../platform/http/words.ts';
 import { checkAgreement, checkSigned } from './agreement.ts';
 import { type DeedOrder, doDeed } from './deeds.ts';
+import { payElsewhere } from './elsewhere.ts';
 import { notDone, refused, WalletFault } from './fault.ts';
 import { newKey } from './keys.ts';
 import { isPrivateWay, type Place } from './place.ts';
+import { type PayRail, priceBy } from './price.ts';
 import { keyOfPurchase, requireConsent, showPaid, standingOf, toldOf } from './prove.ts';
 import type { Purchase, Terms } from './purse.ts';
 import { faultOf, talk } from './talk.ts';
 import { columns, shown } from './terminal.ts';
 import type { Told, Wallet } from './wallet.ts';
 
-/** Whose credits pay, when the wallet's DID opens no account. */
+/** How it is paid; and whose credits pay, when the wallet's DID opens no account. */
 export interface Payer {
+  rail?: PayRail | undefined;
+  /** Seconds, where another than this wallet has to be paid; 0: not at all. */
+  waitS?: number | undefined;
   token?: string | undefined;
   /** E-mail address; the password is on standard input. */
   login?: string | undefined;
@@ -31,9 +35,13 @@ export async function pay(wallet: Wallet, place: Place, payer: Payer): Promise<T
       `${place.base} would be told a password or token without encryption.`,
       'Use its https address.',
     );
+  const { rail = 'credits', waitS = 0 } = payer;
+  if (hasSecret && rail !== 'credits')
+    throw notDone('Nothing was paid.', '--token and --login are for credits.', `Leave them away with --rail ${rail}.`);
   const password = payer.login === undefined ? undefined : await wallet.terminal.readSecret('Password: ');
   const known = wallet.purse.find(place);
   if (known && (await standingOf(known)) !== 'unpaid') return showOrRefuse(wallet, known, place.sessionId);
+  if (rail === 'evm') requireOwnKey(wallet, known);
   const { purchase, boughtBefore } = known
     ? await claim(wallet, place, known)
     : await claimFirst(wallet, place, begin(wallet, place));
@@ -41,9 +49,21 @@ export async function pay(wallet: Wallet, place: Place, payer: Payer): Promise<T
   if (before) return before;
   const own = await showOlder(wallet, purchase, place.sessionId);
   if (own) return own;
-  await requireYes(wallet, purchase, place.sessionId);
+  await requireYes(wallet, purchase, place.sessionId, rail);
+  if (rail !== 'credits')
+    return payElsewhere(wallet, orderOf(wallet, purchase), purchase, place.sessionId, { rail, waitS });
   const token = payer.token ?? (password === undefined ? undefined : await logIn(place, payer.login ?? '', password));
   return settle(wallet, purchase, place.sessionId, token);
+}
+
+/** The chain must tell who has paid: by a wallet that belongs to the key. */
+function requireOwnKey({ key }: Wallet, known: Purchase | undefined): void {
+  if (known ? known.keyFile !== undefined : key !== undefined) return;
+  throw notDone(
+    'Nothing was paid.',
+    'A fresh key has no wallet on the chain, so that nobody could tell who has paid.',
+    'Name a key for a new order with --key: one of secp256k1 is a wallet itself, one of Ed25519 can have one linked to its DID.',
+  );
 }
 
 function begin({ purse, key, keyFile }: Wallet, { base, orderId }: Place): Purchase {
@@ -143,11 +163,13 @@ async function showAgain(wallet: Wallet, paid: Purchase, sessionId: string | nul
   return toldOf(paid, sessionId, 'already_paid');
 }
 
-async function requireYes(wallet: Wallet, purchase: Purchase, sessionId: string | null): Promise<void> {
+async function requireYes(wallet: Wallet, purchase: Purchase, sessionId: string | null, rail: PayRail): Promise<void> {
   const terms = purchase.terms ?? {};
+  const price = priceBy(terms, rail);
+  if (price === undefined)
+    throw refused('Nothing was paid.', `The order has no price by ${rail}.`, 'Run it again with another --rail.');
   if (wallet.isSure) return;
-  const price = count(priceOf(terms));
-  const question = ['', ...contractLines(terms, purchase.base, sessionId), '', `Pay ${price}?`].join('\n');
+  const question = ['', ...contractLines(terms, price, purchase.base, sessionId), '', `Pay ${price}?`].join('\n');
   if (await wallet.terminal.confirm(question)) return;
   await giveUp(wallet, purchase);
   throw refused('Nothing was paid.', 'You did not say yes.', 'Run it again, or with --yes.');
@@ -166,14 +188,12 @@ async function giveUp(wallet: Wallet, purchase: Purchase): Promise<void> {
     .catch(() => {});
 }
 
-const priceOf = (terms: Terms): bigint => BigInt(String(terms['amount']).slice('CREDITS:'.length));
-
-function contractLines(terms: Terms, base: string, sessionId: string | null): string[] {
+function contractLines(terms: Terms, price: string, base: string, sessionId: string | null): string[] {
   const merchant = (terms['merchant'] as { account?: string } | undefined)?.account;
   const end = Number((terms['pay_deadline'] as { t_s?: number } | undefined)?.t_s);
   return columns([
     ['what', shown(terms['summary'])],
-    ['price', count(priceOf(terms))],
+    ['price', price],
     ['shop', `${shown(merchant)} at ${base}`],
     ['leads to', shown(terms['fulfillment_url'] ?? terms['fulfillment_message'] ?? 'no address')],
     [

@@ -11,14 +11,19 @@ export interface Call {
   body?: unknown;
   /** Access token of the account that pays. */
   token?: string | undefined;
+  /** Idempotency-Key. */
+  key?: string;
+  /** When whoever waits for the answer does so no more. */
+  signal?: AbortSignal;
 }
 
 const DEADLINE_MS = 20_000;
 const MAX_BYTES = 1024 * 1024;
 
 /** One request to a Farebox; follows no redirects. Throws `WalletFault` when there is no answer that makes sense. */
-export async function talk(base: string, path: string, { body, token }: Call = {}): Promise<Reply> {
-  const signal = AbortSignal.timeout(DEADLINE_MS);
+export async function talk(base: string, path: string, { body, token, key, signal: over }: Call = {}): Promise<Reply> {
+  const late = AbortSignal.timeout(DEADLINE_MS);
+  const signal = over ? AbortSignal.any([late, over]) : late;
   try {
     const reply = await fetch(base + path, {
       ...{ method: body === undefined ? 'GET' : 'POST', redirect: 'manual', signal },
@@ -26,6 +31,7 @@ export async function talk(base: string, path: string, { body, token }: Call = {
         accept: 'application/json',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(key === undefined ? {} : { 'idempotency-key': key }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
@@ -33,7 +39,7 @@ export async function talk(base: string, path: string, { body, token }: Call = {
     return { status: reply.status, body: text === '' ? {} : objectOf(text) };
   } catch (fault) {
     const { cause, name } = fault as Error & { cause?: { code?: string } };
-    const why = signal.aborted
+    const why = late.aborted
       ? `There was no whole answer within ${DEADLINE_MS / 1000} seconds.`
       : fault instanceof Strange
         ? fault.message
@@ -85,6 +91,12 @@ const reasons: Record<string, [why: string, todo: string]> = {
   not_found: ['There is no such order, or the address does not carry the right token.', 'Copy the address whole.'],
   order_claimed: ['Another wallet has taken this order.', `Pay it with that wallet. ${again}`],
   order_expired: ['It was not paid in time. Nothing was charged.', again],
+  conflict: [
+    'A payment of this order is done or on its way already.',
+    'Run the same again in a moment: it shows how it stands.',
+  ],
+  method_unavailable: ['The shop does not take this rail for this order.', 'Run it again with another --rail.'],
+  account_disabled: ['The account was disabled.', 'Ask whoever runs this Farebox.'],
   order_not_paid: ['The order is not paid.', 'Pay it first: farebox wallet pay.'],
   insufficient_credits: ['There are not enough credits.', 'Buy credits, then run the same again.'],
   unauthenticated: [

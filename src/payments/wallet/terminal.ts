@@ -4,6 +4,10 @@ import { Writable } from 'node:stream';
 /** What a person sees and says. Answers go to standard output, questions to standard error: the first may be read by a program. */
 export interface Terminal {
   print(line: string): void;
+  /** To whoever looks, while a program reads the answer. */
+  say(line: string): void;
+  /** Aborted by Ctrl-C, from now until it is released. */
+  interruption(): { signal: AbortSignal; release(): void };
   /** Yes only when somebody says so. */
   confirm(question: string): Promise<boolean>;
   /** One line of standard input, not shown on a screen. */
@@ -29,6 +33,13 @@ export function openTerminal(): Terminal {
   };
   return {
     print: (line) => process.stdout.write(`${line}\n`),
+    say: (line) => process.stderr.write(`${line}\n`),
+    interruption: () => {
+      const over = new AbortController();
+      const stop = () => over.abort();
+      process.once('SIGINT', stop);
+      return { signal: over.signal, release: () => process.off('SIGINT', stop) };
+    },
     confirm: async (question) => {
       process.stderr.write(`${question} [y/N] `);
       const answer = await nextLine();
