@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { fromWire } from '../../src/platform/ids.ts';
 import { type Client, clientOf, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { fareboxForFile } from '../harness/farebox.ts';
 import { inProcess } from '../harness/in-process.ts';
@@ -181,6 +182,21 @@ describe('a wallet that does other things', () => {
     await pay(purchase);
     await stage.becomes(buyer, purchase, 'completed');
     expect([await available(), await stage.differencesOf(purchase)]).toEqual([CREDITS, ['overpaid']]);
+  });
+
+  test('when it was credited already by somebody, the money is not credited again, and is not forgotten', async () => {
+    const purchase = await stage.buy(buyer);
+    stage.wallet.control.faults({ isDiscreet: true });
+    const id = fromWire('purchase', purchase.id);
+    await stage.root`insert into payments.claims (rail, reference, purchase_id, amount, currency)
+      select 'operator', id::text, id, price, currency from payments.purchases where id = ${id}`;
+    await pay(purchase);
+    await stage.becomes(buyer, purchase, 'review');
+    expect([await stage.booked(purchase), await stage.differencesOf(purchase)]).toEqual([0, ['paid_twice']]);
+    await stage.root.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`; // as if it had never been: the books are looked at below
+      await tx`delete from payments.claims where purchase_id = ${id}`;
+    });
   });
 
   test('when it tells of another payment, or denies that there is any, nothing is credited', async () => {
