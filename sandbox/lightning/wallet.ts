@@ -88,7 +88,7 @@ export async function startWallet({
   const told = (one: Nip47Transaction): Nip47Transaction => ({
     ...one,
     amount: one.amount + (faults.msatAdded ?? 0),
-    payment_hash: faults.paymentHash ?? one.payment_hash,
+    ...(faults.paymentHash ? { payment_hash: faults.paymentHash, preimage: '' } : {}),
     ...(faults.isGenerous ? { state: 'settled', settled_at: nowS() } : {}),
   });
 

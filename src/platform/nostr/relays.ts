@@ -37,6 +37,7 @@ export interface RelaysOptions {
   catchUpEveryMs?: number;
   /** How long an answer to what is published is waited for. */
   publishWithinMs?: number;
+  pingEveryMs?: number;
 }
 
 const CATCH_UP_EVERY_MS = 60_000;
@@ -65,7 +66,7 @@ export function openRelays(options: RelaysOptions): Relays {
   const caughtUp = new Map<string, Date>();
   const relays: Relay[] = options.urls.map((url) => {
     const relay = openRelay({
-      ...{ url, log, key },
+      ...{ url, log, key, pingEveryMs: options.pingEveryMs },
       onOpen: () => {
         for (const listen of listeners) listen(relay);
       },
