@@ -4,6 +4,7 @@ import { paymentCorruptions, runCorruptions } from './corruptions.ts';
 import { databaseCorruptions } from './database-corruptions.ts';
 import { didCorruptions } from './did-corruptions.ts';
 import { type Corruption, ledgerCorruptions } from './ledger-corruptions.ts';
+import { lightningCorruptions } from './lightning-corruptions.ts';
 import { auditWithin, brokenIn, checks, type LivedIn, liveIn } from './lived-in.ts';
 import { orderCorruptions } from './order-corruptions.ts';
 import { refundCorruptions } from './refund-corruptions.ts';
@@ -26,6 +27,7 @@ const corruptions: Corruption[] = [
   ...refundCorruptions,
   ...orderCorruptions,
   ...askCorruptions,
+  ...lightningCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import postgres from 'postgres';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import { type StandInWallet, startWallet } from '../../sandbox/lightning/wallet.ts';
+import { startRelay } from '../../sandbox/nostr/relay.ts';
 import { allChecks } from '../../src/audit.ts';
 import { settle } from '../../src/payments/index.ts';
 import { type AuditResult, type Mode, openAuditClient, runAudit } from '../../src/platform/audit/run-audit.ts';
@@ -73,10 +75,13 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   const [executor, receiver] = [await startExecutor(), await startReceiver()];
   const database = await cloneDatabase();
   const chain = findAnvil() ? await startChain() : undefined;
+  const relay = await startRelay();
+  const wallet = await startWallet({ relayUrl: relay.url });
   const env = {
     EVM_CHAINS: JSON.stringify(chain ? [chain.setting] : []),
     EGRESS_ALLOW: `127.0.0.1:${executor.port}`,
     WEBHOOK_ALLOW: receiver.target,
+    NWC_URL: wallet.connectionUrl,
     ...options.env,
   };
   const farebox = await startFarebox({ ...options, database, env });
@@ -95,6 +100,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await hold(shop, ada);
   await identify(shop, ada);
   await sell(shop);
+  await payInvoices(shop, wallet);
   if (chain) await payOnChain(shop, chain);
   await heard(ada);
   return {
@@ -103,6 +109,8 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
       await executor.close();
       await farebox.stop();
       await receiver.close();
+      wallet.close();
+      await relay.close();
       await chain?.stop();
     },
     close: async () => {
@@ -280,6 +288,18 @@ async function sell({ farebox, operator }: Shop): Promise<void> {
   await order();
   await reader.claim(await order());
   await buyer.buy(await order('a-session-of-mine'));
+}
+
+/** Invoices that are paid, and still to be paid. */
+async function payInvoices({ farebox, operator, pack, buy }: Shop, wallet: StandInWallet): Promise<void> {
+  await operator.ok('PUT', `/v1/admin/packages/${pack.id}/lightning-price`, { body: { amount_msat: '21000' } });
+  const customer = await newCustomer(farebox);
+  const [paid] = [await buy(customer, { type: 'lightning' }), await buy(customer, { type: 'lightning' })];
+  await wallet.control.pay(paid.lightning.invoice);
+  await eventually(
+    () => customer.ok('GET', `/v1/purchases/${paid.id}`),
+    ({ status }) => status === 'completed',
+  );
 }
 
 async function correct({ operator }: Shop, ada: Client, bob: Client): Promise<void> {

@@ -4,6 +4,7 @@ import type { Kind } from '../harness/failpoints-in-child.ts';
 import { askScenarios } from './ask-scenarios.ts';
 import type { CellPlan } from './cell.ts';
 import { identityScenarios } from './identity-scenarios.ts';
+import { lightningScenarios } from './lightning-scenarios.ts';
 import { orderScenarios } from './order-scenarios.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { platformScenarios } from './platform-scenarios.ts';
@@ -25,6 +26,7 @@ export const halves = {
     ...webhookScenarios,
     ...orderScenarios,
     ...askScenarios,
+    ...lightningScenarios,
   ],
 };
 

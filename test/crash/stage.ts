@@ -5,6 +5,8 @@ import type postgres from 'postgres';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { startChain } from '../../sandbox/chain/chain.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import { type StandInWallet, startWallet } from '../../sandbox/lightning/wallet.ts';
+import { startRelay } from '../../sandbox/nostr/relay.ts';
 import type { OmiseControl } from '../../sandbox/omise/control/control.ts';
 import { type Balancer, startBalancer } from '../harness/balancer.ts';
 import { type Client, type Json, newCustomer, newOperator } from '../harness/client.ts';
@@ -26,6 +28,8 @@ export interface CrashStage {
   omise: OmiseControl;
   executor: Executor;
   receiver: Receiver;
+  /** The wallet that makes the invoices. */
+  wallet: StandInWallet['control'];
   /** A chain, and a merchant who asks to be paid on it; there where npm has an anvil. */
   requests(): Promise<Omit<RequestStage, 'close'>>;
   operator: Client;
@@ -50,9 +54,11 @@ export async function openCrashStage(): Promise<CrashStage> {
   const [database, omise, executor] = [await cloneDatabase(), await startProvider(), await startExecutor()];
   const receiver = await startReceiver();
   const chain = findAnvil() ? await startChain() : undefined;
+  const relay = await startRelay();
+  const wallet = await startWallet({ relayUrl: relay.url });
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
-    ...{ ...settings, PUBLIC_URL: front.url },
+    ...{ ...settings, PUBLIC_URL: front.url, NWC_URL: wallet.connectionUrl },
     ...{ EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target },
     ...(chain ? { EVM_CHAINS: JSON.stringify([chain.setting]) } : {}),
   };
@@ -65,11 +71,14 @@ export async function openCrashStage(): Promise<CrashStage> {
   const farebox = { ...one, url: front.url, internalUrl: inner.url };
   const operator = await newOperator(farebox);
   const shop = await shopOf(farebox);
+  const price = { amount_msat: '21000' };
+  await operator.ok('PUT', `/v1/admin/packages/${shop.pack.id}/lightning-price`, { body: price });
   let requests: ReturnType<CrashStage['requests']> | undefined;
   const services = new Map<string, Promise<Json>>();
   return {
     ...{ farebox, front, inner, replicas, executor, receiver, operator, shop, folder },
     omise: omise.control,
+    wallet: wallet.control,
     sql: shop.sql,
     requests: () => {
       if (!chain) throw new Error('there is no chain here');
@@ -90,6 +99,8 @@ export async function openCrashStage(): Promise<CrashStage> {
       await Promise.all(replicas.map((child) => child.close()));
       await shop.stop();
       await chain?.stop();
+      wallet.close();
+      await relay.close();
       await Promise.all([executor.close(), receiver.close(), omise.close(), front.close(), inner.close()]);
       await database.drop();
       await rm(folder, { recursive: true });

@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { startRelay } from '../../sandbox/nostr/relay.ts';
 import { publicKeyOf } from '../../src/platform/nostr/event.ts';
 import { eventually } from '../harness/client.ts';
+import { startProxy } from '../harness/tcp-proxy.ts';
 import { hostileRelay } from './hostile-relay.ts';
 import { listen, note, ourKey, relaysFor } from './stage.ts';
 
@@ -54,7 +55,8 @@ test('what is no event, not asked for, or not signed is not told; what is no mes
   const good = note();
   const relay = await hostileRelay(([type, id], say) => {
     if (type !== 'REQ') return;
-    const bad: unknown[] = [{}, null, 'x', { ...good, sig: 'f'.repeat(128) }, { ...good, content: 'changed' }];
+    const forged = { ...note(), sig: good.sig };
+    const bad: unknown[] = [{}, null, 'x', forged, { ...good, sig: 'f'.repeat(128) }, { ...good, content: 'changed' }];
     const foreign = [note({ kind: 1 }), note({ tags: [] }), note({ created_at: 1_000 })];
     for (const one of ['{', 'null', '[]', '["NOTICE"]', text('EOSE', 'nobody'), text('OK', 5)]) say(one);
     say(Buffer.from([1, 2, 3]));
@@ -78,6 +80,24 @@ test('a message without end ends the connection, and the relay is called again',
   const { heard } = listen(relaysFor([relay.url]));
   await has(heard, event.content);
   expect(relay.connections()).toBeGreaterThan(1);
+});
+
+test('a network that is cut without a word is noticed, and the relay is called again by another way', async () => {
+  const relay = await startRelay();
+  const proxy = await startProxy({ target: { port: relay.port } });
+  onTestFinished(async () => void (await Promise.all([proxy.close(), relay.close()])));
+  const url = `ws://127.0.0.1:${proxy.port}`;
+  const relays = relaysFor([url], { pingEveryMs: 200, catchUpEveryMs: 60_000 });
+  const { heard } = listen(relays);
+  await eventually(
+    async () => relays.standing(),
+    ([one]) => one?.isOpen === true,
+  );
+  proxy.halfOpen('server');
+  const event = note();
+  await relaysFor([relay.url], { key: null }).publish(event);
+  await has(heard, event.content);
+  expect(proxy.accepted).toBe(2);
 });
 
 test('a relay with more than one page is read to its end', async () => {

@@ -46,6 +46,8 @@ export interface RelayOptions {
   /** `false`: for one errand. Its first connection is its last. */
   isLasting?: boolean;
   onOpen?(): void;
+  /** A connection that does not answer so long is none. */
+  pingEveryMs?: number | undefined;
 }
 
 interface Asked extends Following {
@@ -65,7 +67,7 @@ const AUTH_KIND = 22_242;
 const ASK_AGAIN_MS = 30_000; // after a relay has ended what it was asked for
 const MAX_REASON = 200;
 
-export function openRelay({ url, log, key, lookup, isLasting = true, onOpen }: RelayOptions): Relay {
+export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pingEveryMs }: RelayOptions): Relay {
   const asked = new Map<string, Asked>();
   const handed = new Map<string, Handed>();
   let challenge: string | undefined;
@@ -74,7 +76,7 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen }: R
 
   const inbox = createInbox({ onFull: () => socket.pause(), onRoom: () => socket.resume() });
   const socket = openSocket({
-    ...{ url, lookup, isLasting },
+    ...{ url, lookup, isLasting, pingEveryMs },
     onOpen: () => {
       for (const one of asked.values()) ask(one);
       for (const { event } of handed.values()) socket.send(['EVENT', event]);

@@ -35,6 +35,9 @@ export interface RelaysOptions {
   /** For the tests of names that lead elsewhere. */
   lookup?: (host: string) => Promise<LookupAddress[]>;
   catchUpEveryMs?: number;
+  /** How long an answer to what is published is waited for. */
+  publishWithinMs?: number;
+  pingEveryMs?: number;
 }
 
 const CATCH_UP_EVERY_MS = 60_000;
@@ -49,14 +52,21 @@ const REMEMBERED = 20_000; // ids
 const MAX_STRANGERS = 8; // that one event is published to
 
 export function openRelays(options: RelaysOptions): Relays {
-  const { log, key, allow = [], lookup, catchUpEveryMs = CATCH_UP_EVERY_MS } = options;
+  const {
+    log,
+    key,
+    allow = [],
+    lookup,
+    catchUpEveryMs = CATCH_UP_EVERY_MS,
+    publishWithinMs = PUBLISH_WITHIN_MS,
+  } = options;
   const isAllowed = allowList(allow);
   const listeners = new Set<(relay: Relay) => void>();
   const stop = new AbortController();
   const caughtUp = new Map<string, Date>();
   const relays: Relay[] = options.urls.map((url) => {
     const relay = openRelay({
-      ...{ url, log, key },
+      ...{ url, log, key, pingEveryMs: options.pingEveryMs },
       onOpen: () => {
         for (const listen of listeners) listen(relay);
       },
@@ -71,7 +81,7 @@ export function openRelays(options: RelaysOptions): Relays {
   const handTo = async (url: string, event: NostrEvent): Promise<Published> => {
     const guard = isAllowed(new URL(url)) ? undefined : guardedLookup(lookup);
     const relay = openRelay({ url, log, key, lookup: guard, isLasting: false });
-    return relay.publish(event, PUBLISH_WITHIN_MS).finally(() => relay.close());
+    return relay.publish(event, publishWithinMs).finally(() => relay.close());
   };
 
   return {
@@ -92,7 +102,7 @@ export function openRelays(options: RelaysOptions): Relays {
     publish: async (event, strangers = []) => {
       const named = [...new Set(strangers)].filter(mayCall).slice(0, MAX_STRANGERS);
       const answers = [
-        ...relays.map(async (relay) => [relay.url, await relay.publish(event, PUBLISH_WITHIN_MS)] as const),
+        ...relays.map(async (relay) => [relay.url, await relay.publish(event, publishWithinMs)] as const),
         ...named.map(async (url) => [url, await handTo(url, event)] as const),
       ];
       return new Map(await Promise.all(answers));

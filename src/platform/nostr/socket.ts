@@ -27,6 +27,7 @@ export interface SocketOptions {
   isLasting: boolean;
   /** It will not come back. */
   onEnded(): void;
+  pingEveryMs?: number | undefined;
 }
 
 const MAX_MESSAGE_BYTES = 512 * 1024; // relays take events of up to 256 KiB
@@ -60,7 +61,7 @@ export function openSocket(options: SocketOptions): Socket {
       if (!isAnswering) return socket.terminate();
       isAnswering = false;
       socket.ping();
-    }, PING_EVERY_MS);
+    }, options.pingEveryMs ?? PING_EVERY_MS);
     socket.on('open', () => {
       openedAt = performance.now();
       isPaused = false;
