@@ -30,6 +30,11 @@ test('the package tells what it costs there; the operator sets it, and takes it 
   expect(await offered()).toMatchObject({ lightning_price: { amount_msat: String(MSAT), display: '21 sat' } });
   expect((await offered()).methods).toContain('lightning');
   expect((await buyer.ok('GET', '/v1/packages')).data[0].lightning_price).toEqual((await offered()).lightning_price);
+  const payment = { type: 'package', package_id: stage.pack.id };
+  const { ways } = await buyer.ok('POST', '/v1/quotes', { body: { payment } });
+  expect(ways.find(({ rail }: Json) => rail === 'lightning')).toMatchObject({
+    ...{ amount_msat: String(MSAT), display: '21 sat', received: { least: String(MSAT) }, credits: CREDITS },
+  });
   const other = await stage.operator.ok('POST', '/v1/admin/packages', {
     body: { name: 'P', credits: 1, price: 5_000 },
   });

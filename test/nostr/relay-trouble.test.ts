@@ -51,6 +51,24 @@ test('a relay that ends a question until it knows us is asked again', async () =
   ]);
 });
 
+test('a relay that asks again and again who we are is told five times', async () => {
+  const event = note();
+  const relay = await hostileRelay(([type, first], say) => {
+    if (type === 'REQ') for (let n = 0; n < 50; n += 1) say(text('AUTH', `challenge ${n}`));
+    if (type === 'REQ') say(text('EVENT', first, event));
+    if (type === 'AUTH') say(text('OK', (first as { id: string }).id, false, 'restricted: never'));
+    if (type === 'AUTH') say(text('AUTH', 'once more'));
+  });
+  const { heard } = listen(relaysFor([relay.url], { catchUpEveryMs: 60_000 }));
+  await has(heard, event.content);
+  await eventually(
+    async () => relay.heard.filter(([type]) => type === 'AUTH').length,
+    (count) => count >= 5,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 100)); // for a sixth to come
+  expect(relay.heard.filter(([type]) => type === 'AUTH')).toHaveLength(5);
+});
+
 test('what is no event, not asked for, or not signed is not told; what is no message is passed over', async () => {
   const good = note();
   const relay = await hostileRelay(([type, id], say) => {
@@ -133,13 +151,14 @@ test('relays of strangers are handed what is for them, unless they lie where str
       'wss://[::1]/',
     ],
     ...['wss://10.0.0.1', 'wss://user:pass@public.example.com', 'wss://public.example.com:22', 'wss://router.internal'],
-    ...[theirs.url, theirs.url, ours.url, 'wss://evil.example.com'],
+    ...[theirs.url, theirs.url, ours.url, 'wss://evil.example.com', 'wss://public.example.com/#fragment'],
   ];
   const published = await relays.publish(event, named);
   expect(Object.fromEntries(published)).toEqual({
     [ours.url]: { outcome: 'taken' },
     [theirs.url]: { outcome: 'taken' },
     'wss://evil.example.com': { outcome: 'unknown', reason: 'no_connection' },
+    'wss://public.example.com/#fragment': { outcome: 'unknown', reason: 'no_connection' },
   });
   await eventually(
     async () => theirs.control.connections(),

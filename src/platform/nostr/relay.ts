@@ -66,6 +66,7 @@ interface Handed {
 const AUTH_KIND = 22_242;
 const ASK_AGAIN_MS = 30_000; // after a relay has ended what it was asked for
 const MAX_REASON = 200;
+const MAX_INTRODUCTIONS = 5; // on one connection: each costs a signature
 
 export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pingEveryMs }: RelayOptions): Relay {
   const asked = new Map<string, Asked>();
@@ -74,7 +75,13 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
   /** The event that introduces us, while the relay has not answered it. */
   let introduction: string | undefined;
 
-  const inbox = createInbox({ onFull: () => socket.pause(), onRoom: () => socket.resume() });
+  let introductions = 0;
+
+  const inbox = createInbox({
+    onFull: () => socket.pause(),
+    onRoom: () => socket.resume(),
+    onFault: (fault) => log.error({ err: fault, relay: url }, 'an event could not be looked at'),
+  });
   const socket = openSocket({
     ...{ url, lookup, isLasting, pingEveryMs },
     onOpen: () => {
@@ -86,6 +93,7 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
     onDown: () => {
       inbox.clear();
       challenge = introduction = undefined;
+      introductions = 0;
       for (const one of asked.values()) {
         one.sent = null;
         one.onEnd?.();
@@ -156,7 +164,8 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
   /** NIP-42; false when there is nothing to say, or it was said and did not help. */
   const introduce = (): boolean => {
     if (introduction !== undefined) return true;
-    if (!key || challenge === undefined) return false;
+    if (!key || challenge === undefined || introductions >= MAX_INTRODUCTIONS) return false;
+    introductions += 1;
     const tags = [
       ['relay', url],
       ['challenge', challenge],

@@ -48,11 +48,8 @@ export function openSocket(options: SocketOptions): Socket {
   const connectOnce = async (): Promise<number> => {
     const { url, lookup } = options;
     const over = Promise.withResolvers<void>();
-    const socket = new WebSocket(url, {
-      ...{ maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS },
-      ...{ followRedirects: false, minVersion: 'TLSv1.2' as const },
-      ...(lookup ? { lookup } : {}),
-    });
+    const socket = dial(url, lookup);
+    if (!socket) return 0;
     current = socket;
     let openedAt: number | undefined;
     let isAnswering = true;
@@ -118,6 +115,19 @@ export function openSocket(options: SocketOptions): Socket {
     },
     close: () => ending.abort(),
   };
+}
+
+/** `undefined` for an address that the library does not even try, such as one with a fragment. */
+function dial(url: string, lookup: LookupFunction | undefined): WebSocket | undefined {
+  try {
+    return new WebSocket(url, {
+      ...{ maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS },
+      ...{ followRedirects: false, minVersion: 'TLSv1.2' as const },
+      ...(lookup ? { lookup } : {}),
+    });
+  } catch {
+    return undefined;
+  }
 }
 
 function arrayOf(text: string): unknown[] | undefined {
