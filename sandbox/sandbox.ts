@@ -174,7 +174,7 @@ async function ownLightning(secrets: Secrets, firstPort: number, closers: (() =>
   const server: LightningServer = await startLightning({ port, wallet, relayUrl: relay.url, providerSecret: provider });
   closers.push(server.close);
   const settings = {
-    ...{ NWC_URL: wallet.connectionUrl, NOSTR_SECRET_KEY: own },
+    ...{ NWC_URL: wallet.connectionUrl, NOSTR_SECRET_KEY: own, NOSTR_RELAYS: relay.url },
     ...{ ZAP_PROVIDERS: server.provider.publicKey, ZAP_LNURL: server.lnurl },
   };
   return { relayUrl: relay.url, server, settings };

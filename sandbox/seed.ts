@@ -13,6 +13,12 @@ const msats: Record<string, string> = { Starter: '4500000', Team: '22500000', St
 /** Of the same in test dollars, base units. */
 const dollars: Record<string, string> = { Starter: '3000000', Team: '15000000', Studio: '60000000' };
 
+/** The first one takes jobs over Nostr, too (NIP-90), at a thousand millisatoshi a credit. */
+const overNostr = {
+  nostr_kind: 5600,
+  payment: { rails: [{ rail: 'credits' }, { rail: 'lightning', price_per_credit: 1000 }] },
+};
+
 const services = [
   {
     path: '/summarize',
@@ -20,6 +26,7 @@ const services = [
     description: 'Answers at once.',
     credit_cost: 5,
     input_schema: { type: 'object', required: ['text'], properties: { text: { type: 'string', minLength: 1 } } },
+    ...overNostr,
   },
   {
     path: '/async?progress=3&parts=2&delay_ms=300',

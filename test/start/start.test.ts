@@ -160,6 +160,12 @@ test('the storefront opens with what is in the folder, and leads who has not pai
   expect(await gone).toBe(0);
 });
 
+// REQ V2 V3
+test('the tour of jobs over Nostr walks from a key that nobody knows to its result', async () => {
+  const { stdout } = await run(process.execPath, ['sandbox/tour.ts', 'dvm'], { env: environment() });
+  expect(stdout).toContain('payment-required, processing, result');
+});
+
 test('a tour that there is not is told with those that there are', async () => {
   const refused = run(process.execPath, ['sandbox/tour.ts', 'moon'], { env: environment() });
   await expect(refused).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('main-job, crypto') });
