@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import type { Kind } from '../harness/failpoints-in-child.ts';
 import type { CellPlan } from './cell.ts';
+import { dvmScenarios } from './dvm-scenarios.ts';
 import { identityScenarios } from './identity-scenarios.ts';
 import { orderScenarios } from './order-scenarios.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
@@ -14,11 +15,15 @@ import { webhookScenarios } from './webhook-scenarios.ts';
 
 const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 
-/** Two halves of about the same length, each with a stage of its own, side by side. */
+/** Two halves of about the same length, and what comes over relays, each with a stage of its own, side by side. */
 export const halves = {
   'what is bought': [...purchaseScenarios, ...paymentScenarios, ...refundScenarios, ...requestScenariosHere],
   'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios, ...webhookScenarios, ...orderScenarios],
+  'what is asked for over relays': dvmScenarios,
 };
+
+/** Only where they are needed: whoever has relays listens to them all the time. */
+export const hasRelays = (half: string): boolean => half === 'what is asked for over relays';
 
 /** Every point of every scenario, by every fault, with one replica and with two: those with one come first. */
 export const cellsOf = (scenarios: CellPlan['scenario'][]): CellPlan[] =>
