@@ -60,6 +60,7 @@ import { webhooksWorkers } from './platform/webhooks/workers.ts';
 import {
   limitsOf,
   onChargeTakenBack,
+  onSurplus,
   type RefundsDeps,
   refundsOperatorRoutes,
   refundsRoutes,
@@ -69,9 +70,11 @@ import {
   askExpirer,
   createRunCommitter,
   dispatcher,
+  dvmRoutes,
   executorRoutes,
   onSettled,
   openDvm,
+  quoteRun,
   rememberDefinitions,
   runExpirer,
   type WorkflowsDeps,
@@ -92,10 +95,11 @@ export interface Farebox {
 }
 
 /** What contexts hear of each other, upwards: by type of event, then by the name of whoever hears it. */
-const subscriptions: Subscriptions = {
+const subscriptionsOf = (refunds: RefundsDeps): Subscriptions => ({
   'payments.charge_taken_back': { 'refunds.sightings': onChargeTakenBack },
   'payments.settled': { 'workflows.asks': onSettled },
-};
+  'workflows.surplus_unwanted': { 'refunds.surplus': onSurplus(refunds.limits) },
+});
 
 /** Where the process is on its way out: `draining` still answers, `closing` sends new requests elsewhere. */
 export interface Lifecycle {
@@ -148,6 +152,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   void evm.confirm();
   const payments: PaymentsDeps = {
     ...{ db, vault, cursors, rail, evm, capabilities, metrics, alarm, log, publicUrl, livemode, currency },
+    priceRun: (accountId, workflowId, wished) => quoteRun(db, accountId, workflowId, wished),
     providerFees: { ranges: config.OMISE_FEES, tax: config.OMISE_FEE_TAX },
     deadlineMs: config.OMISE_DEADLINE_MS,
     maxPending: config.MAX_PENDING_PURCHASES,
@@ -167,6 +172,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     ...{ db, vault, cursors, rail, evm, alarm, log, publicUrl, deadlineMs: config.OMISE_DEADLINE_MS },
     limits: limitsOf(config),
   };
+  const subscriptions = subscriptionsOf(refunds);
   await subscribe(db, subscriptions);
 
   // Jobs over Nostr, where there are relays; REST does the same without.
@@ -230,6 +236,10 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     wakeInbox: () => crew.wake('webhook-inbox'),
   });
   workflowsRoutes(front, workflows);
+  dvmRoutes(front, {
+    ...{ db, metrics, rules: zapRules(config), maxZapMsat: config.ZAP_MAX_MSAT, publicUrl },
+    claimsPerMinute: Math.ceil(config.RATE_READ_PER_MIN / 50),
+  });
   refundsRoutes(front, refunds);
   webhooksRoutes(front, webhooks);
   eventRoutes(front, { sql, cursors, feed, types: allEvents });

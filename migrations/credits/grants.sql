@@ -11,6 +11,7 @@ grant execute on function
   credits.release(uuid, uuid, bigint, text, uuid),
   credits.reserve_refund(uuid, uuid, bigint, bigint),
   credits.take_refund(uuid, uuid, bigint),
+  credits.link(uuid, uuid, bigint, text, uuid),
   credits.lock(uuid[])
 to {{app}};
 grant execute on function

@@ -59,6 +59,9 @@ const captureVerb = verb<[string, string, bigint, string, string]>(
 const releaseVerb = verb<[string, string, bigint, string, string]>(
   'select * from credits.release($1::uuid, $2::uuid, $3::bigint, $4, $5::uuid)',
 );
+const linkVerb = verb<[string, string, bigint, string, string]>(
+  'select * from credits.link($1::uuid, $2::uuid, $3::bigint, $4, $5::uuid)',
+);
 const reserveRefundVerb = verb<[string, string, bigint, bigint]>(
   'select * from credits.reserve_refund($1::uuid, $2::uuid, $3::bigint, $4::bigint)',
 );
@@ -106,6 +109,10 @@ export const capture = (tx: Tx, accountId: string, holdId: string, amount: bigin
 export const release = (tx: Tx, accountId: string, holdId: string, amount: bigint, cause: Cause): Promise<Outcome> =>
   runIn(tx, releaseVerb, [accountId, holdId, amount, cause.type, cause.id]);
 
+/** Moves credits to another account of the same owner; the balances are of that one. posted | replay | conflict | insufficient. */
+export const link = (tx: Tx, from: string, to: string, amount: bigint, cause: Cause): Promise<Outcome> =>
+  runIn(tx, linkVerb, [from, to, amount, cause.type, cause.id]);
+
 /** Sets the credits of a refund aside, of `left` that its subject still has. posted | replay | conflict | insufficient. */
 export const reserveRefund = (
   tx: Tx,
@@ -130,6 +137,13 @@ export async function availableOf(on: Db | Tx, accountId: string): Promise<bigin
     .from(balances)
     .where(eq(balances.accountId, accountId));
   return row?.available ?? 0n;
+}
+
+/** What an account has, as this transaction sees it. */
+export async function balancesOf(on: Db | Tx, accountId: string): Promise<Balances> {
+  const { available, held, debt } = balances;
+  const [row] = await on.select({ available, held, debt }).from(balances).where(eq(balances.accountId, accountId));
+  return row ?? { available: 0n, held: 0n, debt: 0n };
 }
 
 /** One spend of a batch; `runId` is its cause. */

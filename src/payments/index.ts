@@ -24,6 +24,7 @@ export {
   settleShare,
 } from './purchases/refund.ts';
 export { checkReturnUri } from './purchases/start.ts';
+export type { PricedRun } from './quotes/quote.ts';
 export { evmRail, omiseRail, zapRules } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
 export { displayAmount, type Terms as ChainTerms } from './rails/evm/terms.ts';

@@ -15,14 +15,13 @@ import { cancelPurchase } from './purchases/cancel.ts';
 import type { ConvergeDeps } from './purchases/converge.ts';
 import { findPurchase, listPurchases, PurchaseOut, type PurchaseView, renderPurchase } from './purchases/read.ts';
 import { type PurchaseOrder, type StartDeps, startPurchase } from './purchases/start.ts';
-import type { QuoteDeps } from './quotes/quote.ts';
-import { quoteRoutes } from './quotes/routes.ts';
+import { type QuoteRouteDeps, quoteRoutes } from './quotes/routes.ts';
 import type { EvmRail } from './rails/evm/evm.ts';
 import type { Rail } from './rails/rail.ts';
 import { buyOnChain } from './requests/buy.ts';
 import { cancelBuying } from './requests/cancel.ts';
 
-export interface PaymentsDeps extends StartDeps, ConvergeDeps, QuoteDeps {
+export interface PaymentsDeps extends StartDeps, ConvergeDeps, QuoteRouteDeps {
   db: Db;
   cursors: Cursors;
   rail: Rail;

@@ -113,11 +113,13 @@ const ofRefunds: Check[] = [
     id: 'R08',
     rule: 'Credits that a refund gave are on the ledger, exactly those: of a run its return, of an excess a grant',
     over: refunds,
-    broken: `f.rail = 'credits' and (f.state = 'completed') <> (coalesce((
+    broken: `f.rail = 'credits' and (f.state = 'completed') <> coalesce(coalesce((
       select t.amount from credits.transfers t
       where t.account_id = f.account_id and t.ref_type = case f.subject_type when 'run' then 'run' else 'refund' end
         and t.ref_id = case f.subject_type when 'run' then f.subject_id else f.id end
-        and t.kind = case f.subject_type when 'run' then 'return' else 'grant' end) = f.credits, false))
+        and t.kind = case f.subject_type when 'run' then 'return' else 'grant' end), (
+      select sum(s.returned) from workflows.asks a join workflows.settlements s on s.account_id = a.account_id and s.ask_id = a.id
+      where f.subject_type = 'run' and a.account_id = f.account_id and a.run_id = f.subject_id)) = f.credits, false)
       and not (f.subject_type = 'run' and f.state in ('rejected', 'failed'))`,
     money: true,
   },

@@ -25,4 +25,5 @@ export const workflowsEvents = {
   'workflows.ask_released': 'ask',
   'workflows.ask_written_off': 'ask',
   'workflows.workflow_repriced': 'workflow',
+  'workflows.nostr_key_linked': 'account',
 } as const satisfies EventTypes;

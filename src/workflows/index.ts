@@ -1,9 +1,11 @@
 export { askExpirer } from './asks/expire.ts';
+export { quoteRun } from './asks/quote.ts';
 export { onSettled } from './asks/settle.ts';
 export { workflowsChecks } from './audit.ts';
 export { rememberDefinitions } from './definitions.ts';
 export { dispatcher } from './dispatch.ts';
 export { openDvm } from './dvm/adapter.ts';
+export { dvmRoutes } from './dvm/routes.ts';
 export { workflowsEvents } from './events.ts';
 export { executorRoutes } from './executor-routes.ts';
 export { runExpirer } from './expire.ts';

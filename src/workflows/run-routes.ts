@@ -64,7 +64,7 @@ function startRoute(app: App, deps: WorkflowsDeps): void {
         maxPrice: request.body.max_price,
       });
       if (started.replayed) reply.header('Idempotent-Replayed', 'true');
-      else deps.metrics.runs.inc({ state: 'queued' });
+      else deps.metrics.runs.inc({ state: 'ask' in started ? started.run.state : 'queued' });
       if (!started.replayed || 'ask' in started) deps.wakeDispatcher();
       const body = 'ask' in started ? await begunBody(deps, started) : acceptedBody(started);
       reply.code(202).header('Location', `/v1/runs/${body.run.id}`);

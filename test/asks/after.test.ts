@@ -26,7 +26,7 @@ const tabOf = async (who: Client): Promise<Json> => {
   return tab;
 };
 
-// REQ V1 V4 V6 V10
+// REQ V1 V6 V10
 test('a run starts without a credit, and its result comes with what is due', async () => {
   const party = await stage.party(after());
   const { run, ask } = await done(party, { input: { n: 1 } });

@@ -240,3 +240,23 @@ test('paid and cancelled, and paid twice, at once: each part is paid once', asyn
   await stands(who, run, 'paused');
   expect(await available(who)).toBe(15);
 });
+
+test('given back afterwards, what was paid last goes back first, and once', async () => {
+  const { who, start } = await stage.party(milestones(), { path: '/milestones', credits: 30 });
+  const { run } = (await start()).body;
+  for (const _ of [1, 2]) await pay(who, { id: (await stands(who, run, 'paused')).payment.ask_id });
+  await stands(who, run, 'succeeded');
+  const ask = (amount: number) =>
+    who.post('/v1/refunds', { subject: { type: 'run', id: run.id }, amount, reason: 'half of it is wrong' });
+  expect((await ask(31)).body.code).toBe('refund_too_large');
+  const { id } = (await ask(18)).body;
+  await stage.operator.ok('POST', `/v1/admin/refunds/${id}/approve`, { body: { reason: 'it is' } });
+  expect((await movesOf(stage, run)).slice(-2)).toEqual(['return 15', 'return 3']);
+  expect(await runOf(who, run)).toMatchObject({
+    state: 'succeeded',
+    returned: 18,
+    payment: { state: 'paid', paid: 30 },
+  });
+  expect(await available(who)).toBe(18);
+  expect((await ask(1)).body.code).toBe('not_refundable');
+});

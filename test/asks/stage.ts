@@ -4,6 +4,7 @@ import { type Database, openDatabase } from '../../src/platform/database/clients
 import { subscriptionWorker } from '../../src/platform/delivery/subscriptions.ts';
 import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
+import { createMetrics } from '../../src/platform/metrics.ts';
 import { askExpirer, onSettled } from '../../src/workflows/index.ts';
 import type { Client, Json, Reply } from '../harness/client.ts';
 import type { FareboxOptions } from '../harness/farebox.ts';
@@ -18,6 +19,8 @@ export interface AskStage extends Stage {
   bring(who: Client, ask: Json, credits: number, key?: string): Promise<boolean>;
   /** Whoever listens hears of money that came, and asks that are over end. */
   tick(): Promise<void>;
+  /** Only the latter. */
+  expire(): Promise<unknown>;
   /** So much time passes for an ask. */
   age(ask: Json, seconds: number): Promise<unknown>;
   ask(who: Client, id: string): Promise<Json>;
@@ -36,19 +39,20 @@ export async function openAskStage(options: FareboxOptions = {}): Promise<AskSta
   const { db } = database;
   const nobody = { wake: () => {} };
   const log = createLog('silent');
-  const expirer = askExpirer({ db, feed: nobody as never, wakeDispatcher: () => {} });
+  const expirer = askExpirer({ db, feed: nobody as never, metrics: createMetrics(), wakeDispatcher: () => {} });
   const hearer = subscriptionWorker(
     { db, alarm: () => {}, log },
     { 'payments.settled': { 'workflows.asks': onSettled } },
   );
+  const { signal } = new AbortController();
+  const expire = () => expirer.runOnce(signal);
   const tick = async () => {
-    const { signal } = new AbortController();
     await hearer.runOnce(signal);
-    await expirer.runOnce(signal);
+    await expire();
   };
   return {
     ...stage,
-    ...{ db, tick },
+    ...{ db, tick, expire },
     party: async (payment, { path = '/echo', credits = 0, ...terms } = {}) => {
       const who = await stage.customer(credits);
       const service = await stage.offer(path, { credit_cost: 30, ...terms, payment });

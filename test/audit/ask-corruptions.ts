@@ -25,7 +25,7 @@ export const askCorruptions: Corruption[] = [
     'a return that was never made',
     `update workflows.settlements set returned = taken where id = (
       select s.id from workflows.settlements s join workflows.asks a on a.id = s.ask_id join workflows.runs r on r.id = a.run_id
-      where s.taken > 0 and s.returned = 0 and r.state = 'succeeded' limit 1)`,
+      where s.taken > 0 and s.returned = 0 and r.returned = 0 and r.state = 'succeeded' limit 1)`,
     ['W14', 'W16'],
   ],
   [

@@ -230,7 +230,10 @@ async function payByAsks(shop: Shop, executor: Executor): Promise<void> {
   await stands(failing.id, ({ state }) => state === 'failed');
   await zoe.ok('POST', `/v1/asks/${payment.ask_id}/pay`, { body: { rail: 'credits' } }); // 15 left
   await stands(first.id, ({ state }) => state === 'succeeded');
-  await stands((await begin('/milestones', milestones)).run.id, ({ state }) => state === 'paused'); // 5 left, and it waits
+  const subject = { type: 'run', id: first.id };
+  const wish = await zoe.ok('POST', '/v1/refunds', { body: { subject, amount: 13, reason: 'not so good' } }); // of two settlements
+  await operator.ok('POST', `/v1/admin/refunds/${wish.id}/approve`, { body: { reason: 'as a favour' } }); // 28 left
+  await stands((await begin('/milestones', milestones)).run.id, ({ state }) => state === 'paused'); // 18 left, and it waits
 
   const bought = await begin('/echo', {}, upfront);
   const opened = await zoe.ok('POST', `/v1/asks/${bought.ask_id}/pay`, { body: { rail: 'omise' } });

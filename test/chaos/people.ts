@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, Json, Reply } from '../harness/client.ts';
+import { letOneExpire, payAnAsk, readParts, wishedOf } from './asks.ts';
 import { chainMethod, payOnChain } from './payers.ts';
 import { cardToken, decideSomething, givenBackElsewhere, refundOf } from './refunds.ts';
 import { type Dice, diceOf, type Tally } from './tally.ts';
@@ -46,12 +47,26 @@ export async function live(world: World, seed: number, tally: Tally, signal: Abo
           call(who, method, path, tally, body === undefined ? {} : { body });
         if (requestId) await payOnChain(onChain, purse, requestId, knock, dice, tally);
       };
+      const knock = (method: string, path: string, more?: { key?: string; body?: Json }) =>
+        call(who, method, path, tally, more);
+      const run = (workflow: Json) => {
+        const isPlain = workflow.payment.rails.length === 1;
+        const terms = isPlain ? {} : wishedOf(workflow, dice);
+        return wish(`/v1/workflows/${workflow.id}/runs`, { input: { n: dice.below(100) }, ...terms });
+      };
+      const readSome = async () => {
+        const runs = own.flatMap((one) => (kindOf(one) === 'run' ? (one.made ?? []) : []));
+        if (runs.length > 0) await readParts(who, dice.pick(runs), knock, tally);
+      };
       const askBack = async () => {
         const made = own.flatMap((one) => (one.path === '/v1/refunds' ? [] : (one.made ?? [])));
         if (made.length > 0) await wish('/v1/refunds', refundOf(dice.pick(made.slice(-12)), dice));
       };
       const deeds: [number, () => Promise<unknown>][] = [
-        [8, () => wish(`/v1/workflows/${dice.pick(workflows).id}/runs`, { input: { n: dice.below(100) } })],
+        [9, () => run(dice.pick(workflows))],
+        [4, () => payAnAsk(knock, dice, tally)],
+        [1, async () => dice.chance(0.3) && letOneExpire(world, dice, tally)],
+        [1, () => readSome()],
         [3, async () => wish('/v1/purchases', { package_id: world.pack.id, method: await methodOf(world, dice) })],
         [2, askBack],
         [1, () => decideSomething(world, (by, method, path, more) => call(by, method, path, tally, more), dice, tally)],
@@ -81,7 +96,7 @@ async function methodOf(world: World, dice: Dice): Promise<Json> {
 
 const kindOf = ({ path }: Wish) => (path === '/v1/purchases' ? 'purchase' : path === '/v1/refunds' ? 'refund' : 'run');
 /** A refund may be refused for what has happened meanwhile, a purchase by its card. */
-const EXPECTED = { run: [202, 402, 409, 503], purchase: [201, 402, 409, 503], refund: [201, 404, 409, 422, 503] };
+const EXPECTED = { run: [202, 402, 409, 410, 503], purchase: [201, 402, 409, 503], refund: [201, 404, 409, 422, 503] };
 
 /** Sends a wish once; true when the reply is final. */
 export async function ask(wish: Wish, tally: Tally): Promise<boolean> {
@@ -90,10 +105,17 @@ export async function ask(wish: Wish, tally: Tally): Promise<boolean> {
   tally.count(`start a ${kind}`, reply ? String(reply.status) : 'no answer');
   if (!reply) return false;
   if (!EXPECTED[kind].includes(reply.status)) tally.fault(`${wish.path}: ${reply.status} ${reply.text}`);
-  const made: string | undefined = reply.status < 300 ? (reply.body.run ?? reply.body).id : undefined;
-  if (made === undefined) return reply.status === 402 || (kind === 'refund' && reply.status !== 503);
+  const made: string | undefined = reply.status < 300 ? (reply.body.run ?? reply.body).id : reply.body.run_id;
+  if (made === undefined || reply.body.code === 'credit_limit_reached')
+    return reply.status === 402 || reply.status === 410 || (kind === 'refund' && reply.status !== 503);
   if (wish.made !== undefined && wish.made !== made) tally.fault(`the key ${wish.key} led to ${wish.made} and ${made}`);
-  if (kind === 'run' && wish.reply && wish.reply.text !== reply.text)
+  if (reply.status === 402) {
+    wish.made = made; // it waits for its payment
+    return true;
+  }
+  const { payment } = kind === 'run' ? reply.body.run : {};
+  const isAsItWas = payment?.ask_id === null && payment.mode === 'upfront'; // otherwise it is shown as it is
+  if (isAsItWas && wish.reply && wish.reply.text !== reply.text)
     tally.fault(`the key ${wish.key} was answered differently: ${wish.reply.text} and ${reply.text}`);
   wish.made = made;
   wish.reply ??= reply;

@@ -43,7 +43,7 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
     await checkOrders(sql, world, tally);
     if (world.onChain) await checkChain(sql, world.onChain, purses, tally);
     await checkExecutor(sql, world, tally);
-    for (const { who } of world.people) await checkBalance(sql, world, fromWire('account', who.accountId), tally);
+    for (const { who } of world.people) await checkBalance(sql, fromWire('account', who.accountId), tally);
   } finally {
     await sql.end();
   }
@@ -63,6 +63,8 @@ async function calm(world: World, tally: Tally): Promise<void> {
           (select count(*)::int from payments.webhook_inbox where state = 'received') as notifications,
           (select count(*)::int from payments.payment_requests where state = 'confirming')
             + (select count(*)::int from payments.request_transactions where state = 'waiting' and outcome = 'tx_pending') as "on chain",
+          (select count(*)::int from payments.arrivals v where v.for_type = 'ask' and v.held > 0 and not exists
+            (select from workflows.settlements s where s.id = v.id)) as "money for asks",
           (select count(*)::int from refunds.refunds where next_step_at is not null) as refunds,
           (select count(*)::int from refunds.sightings where next_look_at is not null) as sightings,
           ${await unseenRefunds(sql, world)}::int as "refunds elsewhere",
@@ -121,8 +123,10 @@ async function checkWishes(sql: postgres.Sql, wishes: Wish[], tally: Tally): Pro
   }
   const asked = new Set(wishes.map(({ key }) => key));
   for (const { id, key } of runs) if (!asked.has(key)) tally.fault(`nobody asked for the run ${id}`);
+  const forAsks = await idsIn('payments.purchases where for_id is not null');
   const wished = wishes.filter(({ path }) => path === '/v1/purchases').length;
-  if (purchases.size > wished) tally.fault(`${purchases.size} purchases for ${wished} wishes`);
+  const own = purchases.size - forAsks.size;
+  if (own > wished) tally.fault(`${own} purchases for ${wished} wishes`);
 }
 
 /** Each payment at the provider is credited, or a person is told; nothing is credited without one; no attempt charged twice. */
@@ -153,13 +157,13 @@ async function checkExecutor(sql: postgres.Sql, { executor }: World, tally: Tall
 }
 
 /** By another way than the ledger's: from what was granted, bought, paid and given back; what is set aside is still there, and debt is missing. */
-async function checkBalance(sql: postgres.Sql, world: World, account: string, tally: Tally): Promise<void> {
+async function checkBalance(sql: postgres.Sql, account: string, tally: Tally): Promise<void> {
   const [row] = await sql<{ has: number; expected: number }[]>`
     select (select available + held - debt from credits.accounts where account_id = ${account})::int as has,
       ${GRANTED}::int
-        + (select count(*)::int * ${Number(world.pack.credits)}::int from payments.purchases
+        + (select coalesce(sum(credits), 0)::int from payments.purchases
            where account_id = ${account} and state in ('completed', 'partially_refunded', 'refunded'))
-        - (select coalesce(sum(cost - returned), 0)::int from workflows.runs where account_id = ${account})
+        - (select coalesce(sum(case when quote is null then cost else paid end - returned), 0)::int from workflows.runs where account_id = ${account})
         - (select coalesce(sum(credits), 0)::int from refunds.refunds
            where account_id = ${account} and subject_type = 'purchase' and state = 'completed')
         - (select coalesce(sum(credits), 0)::int from refunds.clawbacks

@@ -13,6 +13,7 @@ import { startProvider, type TestFarebox } from '../harness/farebox.ts';
 import { startProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { makeTemplate, PASSWORDS, TEMPLATE } from '../harness/template.ts';
 import { grant, offer, workflowOf } from '../workflows/stage.ts';
+import { ASK_SERVICES } from './asks.ts';
 import { type ChainWorld, newPurse, openChainWorld, type Purse, priceOnChain } from './payers.ts';
 import { openReadingWorld, type ReadingWorld } from './readers.ts';
 
@@ -98,6 +99,10 @@ export async function openWorld(seed: number): Promise<World> {
     const calls = { max_attempts, timeout_ms: 1_000, report_interval_s: 5, deadline_s: 3600 };
     services.push(await offer(operator, at, path, { credit_cost, executor: calls }));
   }
+  for (const { path, credit_cost, payment } of ASK_SERVICES) {
+    const calls = { max_attempts: 50, timeout_ms: 1_000, report_interval_s: 5, deadline_s: 3600 };
+    services.push(await offer(operator, at, path, { credit_cost, payment, executor: calls }));
+  }
   const body = { name: 'Starter', credits: 50, price: 50_000 };
   const pack = await operator.ok('POST', '/v1/admin/packages', { body });
   if (onChain) await priceOnChain(onChain, operator, pack);
@@ -106,7 +111,7 @@ export async function openWorld(seed: number): Promise<World> {
     const who = await newCustomer(farebox);
     await grant(operator, who, GRANTED);
     const workflows: Json[] = [];
-    for (const service of services) workflows.push(await workflowOf(who, service));
+    for (const service of services) workflows.push({ ...(await workflowOf(who, service)), payment: service.payment });
     people.push({ who, workflows, purse: onChain && (await newPurse(onChain, who)) });
   }
   const reading = await openReadingWorld(farebox, operator);

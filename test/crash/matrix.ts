@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import type { Kind } from '../harness/failpoints-in-child.ts';
+import { askScenarios } from './ask-scenarios.ts';
 import type { CellPlan } from './cell.ts';
 import { dvmScenarios } from './dvm-scenarios.ts';
 import { identityScenarios } from './identity-scenarios.ts';
@@ -18,7 +19,14 @@ const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 /** Two halves of about the same length, and what comes over relays, each with a stage of its own, side by side. */
 export const halves = {
   'what is bought': [...purchaseScenarios, ...paymentScenarios, ...refundScenarios, ...requestScenariosHere],
-  'what is run': [...runScenarios, ...platformScenarios, ...identityScenarios, ...webhookScenarios, ...orderScenarios],
+  'what is run': [
+    ...runScenarios,
+    ...platformScenarios,
+    ...identityScenarios,
+    ...webhookScenarios,
+    ...orderScenarios,
+    ...askScenarios,
+  ],
   'what is asked for over relays': dvmScenarios,
 };
 

@@ -26,6 +26,7 @@ afterAll(async () => {
 const definers = [
   'credits.capture(uuid,uuid,bigint,text,uuid)',
   'credits.hold(uuid,uuid,bigint,text,uuid,timestamp with time zone,text,uuid)',
+  'credits.link(uuid,uuid,bigint,text,uuid)',
   'credits.lock(uuid[])',
   'credits.post(uuid,text,bigint,text,uuid,uuid,text)',
   'credits.release(uuid,uuid,bigint,text,uuid)',

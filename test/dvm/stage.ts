@@ -21,7 +21,7 @@ export interface DvmStage extends Stage {
 
 export interface Customer {
   pubkey: string;
-  secret: Uint8Array;
+  secret: Uint8Array<ArrayBuffer>;
   /** Sends a request for a job and collects what is answered. */
   ask(kind: number, tags?: string[][], more?: { content?: string; created_at?: number }): Promise<Job>;
   publish(event: Foreign): Promise<void>;
@@ -98,7 +98,11 @@ export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmSta
   };
 }
 
-export function newCustomer(us: string, urls: string[], secret = new Uint8Array(randomBytes(32))): Customer {
+export function newCustomer(
+  us: string,
+  urls: string[],
+  secret: Uint8Array<ArrayBuffer> = new Uint8Array(randomBytes(32)),
+): Customer {
   const pool = new SimplePool({ enableReconnect: true });
   const pubkey = getPublicKey(secret);
   const sign: Customer['sign'] = (kind, tags, content = '', created_at = seconds()) =>

@@ -92,7 +92,7 @@ function requirementsPage(): string {
   return read('docs/requirements.md')
     .split('\n')
     .map((line) => {
-      const [, id, text] = /^\| (E\d\.\d|[OPX]\d+) \| ([^|]*) \|/.exec(line) ?? [];
+      const [, id, text] = /^\| (E\d\.\d|[OPVX]\d+) \| ([^|]*) \|/.exec(line) ?? [];
       if (!id) return line;
       const links = [...(tests.get(id) ?? [])]
         .sort()

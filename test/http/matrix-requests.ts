@@ -1,5 +1,6 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import postgres from 'postgres';
+import { linkProof } from '../dvm/link-proof.ts';
 import type { Json } from '../harness/client.ts';
 import { clientOf, eventually, PASSWORD } from '../harness/client.ts';
 import {
@@ -12,6 +13,7 @@ import {
   walletHolder,
 } from '../harness/dids.ts';
 import { omiseKeys } from '../harness/farebox.ts';
+import { zap } from '../lightning/zaps.ts';
 import { newVisitor, operatorAt } from '../ops/visitor.ts';
 import { newWallet as newOrderWallet, ordersOf } from '../orders/stage.ts';
 import { euro, modern } from '../payments/fee-structures.ts';
@@ -262,6 +264,9 @@ export const requests: Record<string, Ask> = {
   },
   'POST /v1/fee-structures/evaluate': () => at('/v1/fee-structures/evaluate', { keys: modern(euro) }),
   'POST /v1/receipts/verify': () => at('/v1/receipts/verify', { receipt: {} }),
+  'POST /v1/receipts': () => at('/v1/receipts', { receipt: zap() }),
+  'POST /v1/nostr/keys': ({ farebox, ...world }, { caller }) =>
+    at('/v1/nostr/keys', { proof: linkProof(farebox.url, (world[caller as 'owner'] ?? world.owner).accountId) }),
   'POST /v1/quotes': ({ pack }) => at('/v1/quotes', { payment: { type: 'package', package_id: pack.id } }),
   'POST /v1/refunds': async (world) => at('/v1/refunds', await refundable(world)),
   'GET /v1/refunds': () => at('/v1/refunds'),

@@ -73,6 +73,8 @@ export const publicRoutes: Row[] = [
   ['POST',   '/v1/fee-structures/evaluate',                 'read',            401, 401, 403, 200, 200, 200],
   ['POST',   '/v1/quotes',                                  'read',            401, 401, 403, 200, 200, 200],
   ['POST',   '/v1/receipts/verify',                         'anyone',          200, 200, 200, 200, 200, 200],
+  ['POST',   '/v1/receipts',                                'anyone',          200, 200, 200, 200, 200, 200],
+  ['POST',   '/v1/nostr/keys',                              'login',           401, 401, 403, 200, 200, 200],
   ['POST',   '/v1/refunds',                                 'refunds:write',   401, 401, 403, 404, 404, 201],
   ['GET',    '/v1/refunds',                                 'read',            401, 401, 403, 200, 200, 200],
   ['GET',    '/v1/refunds/:id',                             'read',            401, 401, 403, 404, 404, 200],

@@ -79,6 +79,8 @@ describe('an order', () => {
     [{ pay_deadline: { t_s: 1 } }, '/order/pay_deadline'],
     [{ resource: undefined }, '/order/resource'],
     [{ price: 1 }, '/order/price'],
+    [{ extra: { weight: 1.5 } }, '/order/extra/weight'],
+    [{ extra: { 'a/b': [1, { c: 2 ** 53 }] } }, '/order/extra/a~1b/1/c'],
   ])('that makes no sense is refused with a pointer: %j', async (more, pointer) => {
     const body = { order: { amount: 'CREDITS:7', summary: 'S', resource: 'r', ...more } };
     const reply = await stage.shop.call('POST', '/private/orders', { body });
@@ -159,6 +161,26 @@ describe('a claim', () => {
     expect((await wrong.pay(order, body.h_contract, null)).status, 'the old contract').toBe(403);
   });
 
+  test('given up and paid at the same moment is the one or the other', async () => {
+    const wallet = await stage.richWallet(1_000);
+    const outcomes = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const order = await stage.order();
+        const hash = (await wallet.claim(order)).body.h_contract;
+        const [given, paid] = await Promise.all([wallet.unclaim(order, hash), wallet.pay(order, hash, null)]);
+        const { order_status } = await standing(stage, order);
+        return [given.status === 204, paid.status === 200, order_status];
+      }),
+    );
+    for (const outcome of outcomes)
+      expect([
+        [true, false, 'unpaid'],
+        [false, true, 'paid'],
+      ]).toContainEqual(outcome);
+    const paid = outcomes.filter(([, isPaid]) => isPaid).length;
+    expect(await availableOf(wallet.customer)).toBe(1_000 - paid * 40);
+  });
+
   test('comes too late after the end', async () => {
     const order = await stage.order();
     await expire(stage, order);
@@ -217,6 +239,22 @@ describe('a payment with credits', () => {
     const reply = await wallet.pay(order, body.h_contract, null);
     expect([reply.status, reply.body.code]).toEqual([403, 'account_disabled']);
     expect(await standing(stage, order)).toMatchObject({ order_status: 'claimed' });
+  });
+
+  test('is not taken for what the session can read already: whoever starts over with another wallet pays once', async () => {
+    const [session, fulfillment_url] = [newSession(), `${SHOP}/${randomUUID()}`];
+    const [left, right] = [await stage.richWallet(), await stage.richWallet()];
+    const first = await stage.order({ fulfillment_url }, { session_id: session });
+    const hash = (await left.claim(first)).body.h_contract;
+    const second = await stage.order({ fulfillment_url }, { session_id: session });
+    const other = (await right.claim(second)).body.h_contract;
+    expect((await left.pay(first, hash, session)).status).toBe(200);
+    for (const rail of ['credits', 'omise']) {
+      const reply = await right.pay(second, other, session, undefined, rail);
+      expect([reply.status, reply.body.code, reply.body.already_paid_order_id]).toEqual([409, 'conflict', first.id]);
+    }
+    expect(await availableOf(right.customer)).toBe(100);
+    expect((await right.pay(second, other, newSession())).status, 'for another browser it is not the same').toBe(200);
   });
 
   test('of two orders with the credits of one: one is paid', async () => {

@@ -182,7 +182,8 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
   /** A page as a person gets it: its address where it leads to, or what stands on it. */
   const page = async (link: string) => {
     const reply = await ask(link, 'text/html');
-    return { status: reply.status, to: reply.headers.get('location'), html: await reply.text() };
+    const { status, headers } = reply;
+    return { status, to: headers.get('location'), rel: headers.get('link'), html: await reply.text() };
   };
   const linkTo = ({ id }: Order, query: Record<string, string | undefined>) => {
     const told = Object.entries(query).filter((pair): pair is [string, string] => pair[1] !== undefined);
@@ -241,11 +242,13 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
   });
 
   // REQ O1 O8
-  test('R1: one page for every wallet: a QR code, a link, and without a script it looks again by itself', async () => {
+  test('R1: one page for every wallet: a QR code, a link, a header, and without a script it looks again by itself', async () => {
     const { order, session } = await newOrder();
-    const { html } = await page(linkTo(order, { token: order.token, session_id: session }));
+    const { html, rel } = await page(linkTo(order, { token: order.token, session_id: session }));
     expect(html).toMatch(/<img src="data:image\/[^"]+"[^>]*alt="QR code/);
     expect(uriOn(html)).toMatchObject({ orderId: order.id });
+    const told = /^<(\S+)>; rel="payment"$/.exec(rel ?? '')?.[1] ?? '';
+    expect(readPayUri(told), 'and for a wallet in the browser, before it reads the page').toEqual(uriOn(html));
     expect(html).toMatch(/<noscript><meta http-equiv="refresh" content="\d+; url=[^"]+"><\/noscript>/);
   });
 
@@ -257,8 +260,8 @@ describe('every state, proof, session and kind of reader has its outcome', () =>
     const target = uriOn(shown.html);
     expect(shown.status).toBe(402);
     expect(target?.sessionId, 'one of ours, by which the browser gets into the shop (A12)').toMatch(/^[\w-]{43}$/);
-    const fromMail = { id: target?.orderId ?? '', token: target?.token, sessionId: undefined };
-    const hash = await (await stage.richWallet()).buy(fromMail, null);
+    const fromMail = { id: target?.orderId ?? '', token: target?.token, sessionId: target?.sessionId };
+    const hash = await (await stage.richWallet()).buy(fromMail);
     expect(await page(linkTo(order, { h_contract: hash }))).toMatchObject({ status: 302, to: address });
   });
 

@@ -6,7 +6,7 @@ import { type Client, eventually, type Json, newCustomer } from '../harness/clie
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { grant } from '../workflows/stage.ts';
 import { expire, openRailStage, pricesOf, type RailStage } from './rail-stage.ts';
-import { newSession, type Order, seen, standing, type Wallet } from './stage.ts';
+import { newSession, type Order, SHOP, seen, standing, type Wallet } from './stage.ts';
 
 /** Orders that are paid by other rails than credits: exactly their credits are bought, and pay them in the same moment. */
 
@@ -213,6 +213,7 @@ describe('money for an order that does not wait for it any more', () => {
   const newWalletOf = (rail: keyof typeof rails): Promise<Wallet> =>
     rail === 'evm' ? stage.payer() : Promise.resolve(stage.wallet());
 
+  const address = `${SHOP}/articles/${randomUUID()}`;
   const ends: [how: string, end: (order: Order, paying: Wallet, hash: string) => Promise<string>][] = [
     [
       'because its time is over',
@@ -231,6 +232,17 @@ describe('money for an order that does not wait for it any more', () => {
       },
     ],
     [
+      'because another order has opened the same',
+      async ({ sessionId: session_id }) => {
+        const [rich, other] = [
+          await stage.richWallet(),
+          await stage.order({ fulfillment_url: address }, { session_id }),
+        ];
+        await rich.buy(other);
+        return 'claimed';
+      },
+    ],
+    [
       'because another wallet has taken it since',
       async (order, wallet, hash) => {
         expect((await wallet.unclaim(order, hash)).status).toBe(204);
@@ -245,7 +257,8 @@ describe('money for an order that does not wait for it any more', () => {
     'by $rail, $how, pays nothing, and goes back',
     async ({ rail, end }) => {
       const session = newSession();
-      const { order, wallet, hash } = await taken(await newWalletOf(rail), {}, { session_id: session });
+      const terms = { fulfillment_url: address };
+      const { order, wallet, hash } = await taken(await newWalletOf(rail), terms, { session_id: session });
       const paying = await rails[rail](order, wallet, hash);
       const state = await end(order, wallet, hash);
       await paying.pay();

@@ -10,6 +10,7 @@ import { newKey, readKey } from '../../src/payments/wallet/keys.ts';
 import { type Payer, pay } from '../../src/payments/wallet/pay.ts';
 import { readPlace } from '../../src/payments/wallet/place.ts';
 import { openPurse } from '../../src/payments/wallet/purse.ts';
+import { tellRefund } from '../../src/payments/wallet/refund.ts';
 import type { Told } from '../../src/payments/wallet/wallet.ts';
 import { fromWire, toWire } from '../../src/platform/ids.ts';
 import { type Chain, describeOnChain, dollarsOf, newWallet, payDollars } from '../harness/chain.ts';
@@ -47,6 +48,8 @@ interface Person {
   /** Presses Ctrl-C. */
   interrupt(): void;
   run(order: Order, payer: Payer, session?: string): Promise<Told>;
+  /** `wallet refund`. */
+  refund(order: Order): Promise<Told>;
   /** The account that its key of an order opens. */
   account(order: Order): Promise<Client>;
 }
@@ -67,6 +70,9 @@ function person({ keyFile, answer }: { keyFile?: string; answer?: boolean } = {}
   };
   const purse = openPurse(join(folder, randomUUID()));
   const key = keyFile === undefined ? undefined : readKey(keyFile);
+  const wallet = { purse, terminal, key, keyFile, isSure: answer === undefined };
+  const placeOf = ({ id, token }: Order, session = '') =>
+    readPlace(`farebox+http://pay/${new URL(relay.url).host}/${id}/${session}${token ? `?c=${token}` : ''}`);
   return {
     said: () => lines.join('\n'),
     interrupt: () => over.abort(),
@@ -74,10 +80,8 @@ function person({ keyFile, answer }: { keyFile?: string; answer?: boolean } = {}
       const { secret = '' } = purse.find({ base: relay.url, orderId: id }) ?? {};
       return signIn(stage.farebox, keyHolder('Ed25519', Buffer.from(secret, 'base64url')));
     },
-    run: ({ id, token, sessionId }, payer, session = sessionId) => {
-      const uri = `farebox+http://pay/${new URL(relay.url).host}/${id}/${session ?? ''}${token ? `?c=${token}` : ''}`;
-      return pay({ purse, terminal, key, keyFile, isSure: answer === undefined }, readPlace(uri), payer);
-    },
+    run: (order, payer, session = order.sessionId) => pay(wallet, placeOf(order, session), payer),
+    refund: (order) => tellRefund(wallet, placeOf(order, order.sessionId)),
   };
 }
 
@@ -190,6 +194,19 @@ describe('pay --rail omise', () => {
     );
     relay.meet();
     expect((await running).why).toContain('it has bought credits instead');
+    const asked = await someone.refund(order);
+    expect(asked).toMatchObject({ result: 'asked_back', refund_amount: '2000' });
+    const { refund_id, refund_status } = await someone.refund(order);
+    expect([refund_id, refund_status], 'the same again').toEqual([asked['refund_id'], expect.any(String)]);
+    const account = await someone.account(order);
+    expect(await account.ok('GET', '/v1/credits/balance'), 'set aside for it').toMatchObject({ available: 0 });
+  });
+
+  test('whose money has not come gives nothing back', async () => {
+    const [order, someone] = [await newOrder(), person()];
+    await someone.run(order, { rail: 'omise', waitS: 0 });
+    const fault = await faultOf(someone.refund(order));
+    expect([fault.exitCode, fault.message]).toEqual([1, 'There is nothing to give back.']);
   });
 
   test('is refused without a price, and with somebody’s password', async () => {
@@ -309,6 +326,19 @@ describeOnChain('pay --rail evm', () => {
     expect(await someone.run(order, { rail: 'evm', waitS: 0 })).toMatchObject({ result: 'opened', payment_uri: null });
     await chain().control.mine(3);
     await stage.becomes(order, order.sessionId, 'paid');
+  });
+
+  test('asks back what came when the order did not wait any more, with a proof of its key', async () => {
+    const { keyFile, send, becomes } = await chainKey();
+    const [order, someone] = [await newOrder(), person({ keyFile })];
+    await someone.run(order, { rail: 'evm', waitS: 0 });
+    await expire(stage, order);
+    const request = await send(2_000_000n);
+    await chain().control.mine(3);
+    await becomes(request, 'completed');
+    const asked = await someone.refund(order);
+    expect(asked).toMatchObject({ result: 'asked_back', refund_status: 'awaiting_approval', refund_amount: '2000000' });
+    expect(await someone.refund(order)).toMatchObject({ refund_id: asked['refund_id'] });
   });
 
   test('takes a key that the chain can know: a fresh one has no wallet', async () => {

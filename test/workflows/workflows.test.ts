@@ -25,6 +25,7 @@ test('a workflow belongs to whoever made it and has the cost of its service', as
     name: 'Mine',
     credit_cost: 12,
     price_version: 1,
+    milestones: null,
     input_defaults: { a: 1 },
   });
   expect((await customer.get(`/v1/workflows/${made.body.id}`)).body).toEqual(made.body);

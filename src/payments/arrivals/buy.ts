@@ -1,6 +1,5 @@
 import { and, eq } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
-import { failpoint } from '../../platform/failpoints.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
 import type { Purchase } from '../purchases/history.ts';
 import { insertPurchase, type StartDeps } from '../purchases/start.ts';
@@ -57,7 +56,6 @@ export async function buyFor(tx: Tx, deps: BuyDeps, wanted: Wanted): Promise<Pur
     const until = { late: 'refundable', expiresInS: EXPIRES_IN_S.evm } as const;
     await createRequest(tx, deps, { ...of, ...asked, purpose: { type: 'credits', credits }, ...until }, terms);
   }
-  await failpoint('payments.buy_for.before_commit');
   return purchase;
 }
 

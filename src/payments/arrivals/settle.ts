@@ -25,6 +25,7 @@ interface Money {
   rail: string;
   /** The rail's own name for this payment. The same one again changes nothing. */
   key: string;
+  /** Of whoever owns what it is for, whoever paid: nobody else's would be looked at. */
   accountId: string;
   credits: bigint;
   evidence?: Record<string, unknown>;
@@ -37,7 +38,6 @@ export async function settle(tx: Tx, money: Money & { purpose: Purpose | null })
   const cause = { type: 'arrival', id: arrival.id };
   const { result, available } = await post(tx, 'purchase', money.accountId, money.credits, cause);
   if (result !== 'posted') throw new Error(`the credit of an arrival was ${result}`);
-  await failpoint('payments.settle.after_post');
   return money.purpose === null ? arrival : setAside(tx, arrival, least(money.credits, available));
 }
 

@@ -14,7 +14,7 @@ import { createRequest } from '../requests/create.ts';
 import { purchases } from '../tables.ts';
 import { statusUrl } from './addresses.ts';
 import { requireDeed } from './claim.ts';
-import { lockOrder, type SeenOrder } from './read.ts';
+import { boughtBefore, lockOrder, type SeenOrder } from './read.ts';
 import { takePrice, tooLittle } from './settle.ts';
 import type { RailPrice } from './tables.ts';
 
@@ -35,19 +35,28 @@ export async function payWithCredits(
   { orderUuid, accountId: named, sessionId, requestId }: Paying & { accountId: string | undefined },
   challenge: Challenge,
 ): Promise<SeenOrder> {
+  const accountId = named ?? (await lockHolder(tx, challenge, requestId)).id;
   const order = await lockOrder(tx, orderUuid);
   await requireDeed(tx, order, challenge, { action: 'pay', rail: 'credits', sessionId });
   if (order.state === 'paid') return order;
   if (order.isExpired) throw new Problem('order_expired');
-  const accountId = named ?? (await activeHolder(tx, challenge, requestId)).id;
+  await requireNotBought(tx, order, sessionId);
   const done = await takePrice(tx, order, { accountId, sessionId });
   if ('available' in done) throw tooLittle(order.price, done.available);
   await failpoint('payments.order.before_pay_commit');
   return done.paid;
 }
 
-/** The account of the wallet's DID, which is opened when there is none. */
-async function activeHolder(tx: Tx, challenge: Challenge, requestId: string) {
+/** Another order has opened the same to this session meanwhile, as a rule by another wallet: nobody pays that twice. */
+async function requireNotBought(tx: Tx, order: SeenOrder, sessionId: string | null): Promise<void> {
+  const before = await boughtBefore(tx, order, sessionId);
+  if (!before) return;
+  const extra = { already_paid_order_id: before.orderId };
+  throw new Problem('conflict', 'This session can read it already: there is nothing to pay.', { extra });
+}
+
+/** The account of the wallet's DID, which is opened when there is none. Locked before the order, as where a request is agreed to. */
+async function lockHolder(tx: Tx, challenge: Challenge, requestId: string) {
   const account = await accountOfHolder(tx, challenge, requestId);
   if (account.disabledAt) throw new Problem('account_disabled');
   return account;
@@ -104,13 +113,14 @@ async function payByPurchase(
   { orderUuid, sessionId, rail, terms, requestId }: Opening,
   challenge: Challenge,
 ): Promise<Purchase> {
+  const account = await lockHolder(tx, challenge, requestId);
   const order = await lockOrder(tx, orderUuid);
   await requireDeed(tx, order, challenge, { action: 'pay', rail, sessionId });
   if (order.state === 'paid') throw new Problem('conflict', 'The order is paid.');
   if (order.isExpired) throw new Problem('order_expired');
+  await requireNotBought(tx, order, sessionId);
   const price = order.prices.find((one) => one.rail === rail);
   if (!price) throw invalidField('/rail', 'has no price for this order', 'method_unavailable');
-  const account = await activeHolder(tx, challenge, requestId);
   const own = and(eq(purchases.orderId, order.id), eq(purchases.accountId, account.id));
   const [before] = await tx
     .select()

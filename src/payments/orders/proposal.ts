@@ -85,6 +85,8 @@ export function proposalOf(
       '/order/order_id',
       `must have ${UNGUESSABLE_LENGTH} characters or more without a claim token: whoever knows it can take the order`,
     );
+  const fraction = fractionIn(order.extra, '/order/extra');
+  if (fraction !== undefined) throw invalidField(fraction, 'must be a whole number below 2^53, or text: it is hashed');
   const resource = order.resource ?? fulfillmentUrl;
   if (resource === null) throw invalidField('/order/resource', 'must be there when there is no fulfillment_url');
   if (resource.length > 200) throw invalidField('/order/resource', 'must be named when the fulfillment_url is long');
@@ -127,6 +129,17 @@ function checkPrices({ currency, evm }: Bounds, prices: z.infer<typeof Price>[])
     if (readAmount(price.amount) === undefined)
       throw invalidField(`${pointer}/amount`, 'is not a positive number of base units', 'amount_invalid');
   });
+}
+
+/** Where something stands that no contract can carry (`hashContract`). */
+function fractionIn(value: unknown, pointer: string): string | undefined {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? undefined : pointer;
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [name, one] of Object.entries(value)) {
+    const found = fractionIn(one, `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function inFuture(pointer: string, { t_s }: z.infer<typeof Moment>): Date {

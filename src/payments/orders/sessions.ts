@@ -9,10 +9,9 @@ import { orderSessions, orders } from './tables.ts';
 
 /** Which browser sessions may read what an order has paid: as many as the shop allows, the newest ones. */
 
-const isLately = sql`${orderSessions.provenAt} > now() - interval '1 hour'`;
-
 /** A wallet that moves from browser to browser more often lends it out. */
 const REBINDS_PER_HOUR = 10;
+const isLately = sql`${orderSessions.provenAt} > now() - interval '1 hour'`;
 
 /** The wallet that has paid shows so for a session. 402 when it is not paid; what was given back opens nothing, and says so. */
 export async function proveOrder(

@@ -6,7 +6,7 @@ import { failpoint } from '../../platform/failpoints.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import { amount } from '../../platform/http/wire.ts';
 import { purchases } from '../tables.ts';
-import { lockOrder, type SeenOrder, tellOrder } from './read.ts';
+import { boughtBefore, lockOrder, type SeenOrder, tellOrder } from './read.ts';
 import { bindSession } from './sessions.ts';
 import { orders } from './tables.ts';
 
@@ -59,8 +59,8 @@ export async function lockOrderOf(
 
 /**
  * Credits that were bought for an order have just come: they pay it, if it still waits. Otherwise (it is paid by another
- * rail, it has ended, another wallet has taken it since, or an old debt has eaten them) they stay on the account of
- * whoever paid, to be spent or given back like any others.
+ * rail, it has ended, another wallet has taken it since, another order has opened the same to the session, or an old debt
+ * has eaten them) they stay on the account of whoever paid, to be spent or given back like any others.
  */
 export async function settleOrder(
   tx: Tx,
@@ -69,6 +69,7 @@ export async function settleOrder(
 ): Promise<void> {
   if (order.state !== 'claimed' || order.isExpired || order.claimDid === null) return;
   if ((await accountIdOf(tx, order.claimDid)) !== accountId) return;
+  if (await boughtBefore(tx, order, sessionId)) return;
   await takePrice(tx, order, { accountId, sessionId });
   await failpoint('payments.order.before_settle_commit');
 }

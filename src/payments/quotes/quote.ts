@@ -12,7 +12,51 @@ export type Payment =
   | { type: 'package'; price: bigint; currency: string; credits: bigint; onChain: Price[] }
   | { type: 'money'; price: bigint; currency: string }
   | { type: 'asset'; onChain: Pick<Price, 'asset' | 'amount'>[] }
-  | { type: 'credits'; credits: bigint };
+  | { type: 'credits'; credits: bigint }
+  | RunPayment;
+
+/** What a run costs and how it is paid, as its own context says. */
+export interface PricedRun {
+  mode: 'upfront' | 'after';
+  cost: bigint;
+  milestones: number[] | null;
+  /** Of the cost: what the first payment comes to. */
+  first: bigint;
+  priceHoldsS: number;
+  graceS: number | null;
+  /** Why it is not paid as was wished. */
+  info: string | null;
+  rails: (
+    | { rail: 'credits' }
+    | { rail: 'omise'; currency: string; price_per_credit: number }
+    | { rail: 'evm'; asset: string; price_per_credit: string }
+    | { rail: 'lightning'; price_per_credit: number }
+  )[];
+}
+
+interface RunPayment {
+  type: 'run';
+  run: PricedRun;
+  /** Of its first payment. */
+  credits: bigint;
+  takesCredits: boolean;
+  price?: bigint;
+  currency?: string;
+  onChain: Pick<Price, 'asset' | 'amount'>[];
+}
+
+/** The first payment of a run, in everything that its service takes. */
+export function paymentOfRun(run: PricedRun): Payment {
+  const { first: credits, rails } = run;
+  const money = rails.find((one) => one.rail === 'omise');
+  return {
+    ...{ type: 'run', run, credits, takesCredits: rails.some(({ rail }) => rail === 'credits') },
+    ...(money ? { price: credits * BigInt(money.price_per_credit), currency: money.currency } : {}),
+    onChain: rails.flatMap((one) =>
+      one.rail === 'evm' ? [{ asset: one.asset, amount: String(credits * BigInt(one.price_per_credit)) }] : [],
+    ),
+  };
+}
 
 const credits = amountOut.nullable().describe('that the ledger books for it; null: what it is for decides');
 const spread = <T extends z.ZodType>(of: T) => z.object({ least: of, most: of });
@@ -70,6 +114,18 @@ export const QuoteOut = z
     object: z.literal('quote'),
     ways: z.array(WayOut),
     unavailable: z.array(UnavailableOut).describe('ways that there are, but not for this'),
+    run: z
+      .object({
+        mode: z.enum(['upfront', 'after']),
+        cost: amountOut.describe('credits, for all of it'),
+        first_payment: amountOut.describe('credits; `ways` say what that is elsewhere'),
+        milestones: z.array(amountOut).nullable(),
+        price_holds_s: z.int().describe('once a run asks for it'),
+        grace_s: z.int().nullable().describe('how long it is waited for, where it is paid afterwards'),
+        info: z.string().nullable().describe('why it is not paid as was wished'),
+      })
+      .optional()
+      .describe('of a run: how it is paid'),
   })
   .meta({ id: 'Quote' });
 
@@ -90,8 +146,14 @@ export function quote(deps: QuoteDeps, payment: Payment): Quote {
     object: 'quote',
     ways: parts.flatMap(({ ways }) => ways),
     unavailable: parts.flatMap(({ unavailable }) => unavailable),
+    ...(payment.type === 'run' ? { run: termsOf(payment.run) } : {}),
   };
 }
+
+const termsOf = (run: PricedRun): Quote['run'] => ({
+  ...{ mode: run.mode, cost: amount(run.cost), first_payment: amount(run.first), milestones: run.milestones },
+  ...{ price_holds_s: run.priceHoldsS, grace_s: run.graceS, info: run.info },
+});
 
 type Rail = Quote['unavailable'][number]['rail'];
 const no = (rail: Rail, reason: keyof typeof reasons, method: (typeof METHODS)[number] | null = null) => ({
@@ -101,8 +163,8 @@ const not = (rail: Rail, reason: keyof typeof reasons): Part => ({ ways: [], una
 const creditsOf = (payment: Payment) => ('credits' in payment ? amount(payment.credits) : null);
 
 function byOmise({ capabilities, currency: taken, providerFees }: QuoteDeps, payment: Payment): Part {
-  if (!('price' in payment)) return not('omise', 'no_price');
-  const { price, currency } = payment;
+  if (!('price' in payment) || payment.price === undefined) return not('omise', 'no_price');
+  const { price, currency = taken } = payment;
   if (currency !== taken) return not('omise', 'other_currency');
   const offered = capabilities.methodsFor({ price, currency });
   return {
@@ -142,7 +204,8 @@ function onChain({ evm }: QuoteDeps, payment: Payment): Part {
 }
 
 function byCredits(payment: Payment): Part {
-  if (payment.type !== 'credits') return not('credits', 'no_price');
+  if (payment.type !== 'credits' && !(payment.type === 'run' && payment.takesCredits))
+    return not('credits', 'no_price');
   const units = amount(payment.credits);
   const free = { provider_fee: null, network_fee: null, received: { least: units, most: units } };
   return { ways: [{ rail: 'credits', amount: units, ...free, credits: units }], unavailable: [] };

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import type { Db } from '../../platform/database/clients.ts';
+import { callerOf } from '../../platform/http/access.ts';
 import { invalidField } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
 import { amountIn, answers, idIn } from '../../platform/http/wire.ts';
 import { pricesOf } from '../package-prices.ts';
 import { findPackage } from '../packages.ts';
-import type { EvmRail } from '../rails/evm/evm.ts';
 import { readAmount } from '../rails/evm/terms.ts';
-import { type Payment, type QuoteDeps, QuoteOut, quote } from './quote.ts';
+import { type Payment, type PricedRun, paymentOfRun, type QuoteDeps, QuoteOut, quote } from './quote.ts';
 
 const PaymentIn = z
   .discriminatedUnion('type', [
@@ -23,11 +23,22 @@ const PaymentIn = z
       amount: z.string().max(78).describe('base units, a decimal string'),
     }),
     z.strictObject({ type: z.literal('credits'), credits: amountIn }),
+    z.strictObject({
+      type: z.literal('run'),
+      workflow_id: idIn('workflow'),
+      payment: z.enum(['upfront', 'after']).optional().describe('how it is wished to be paid'),
+    }),
   ])
   .meta({ id: 'PaymentToQuote' });
 
+export interface QuoteRouteDeps extends QuoteDeps {
+  db: Db;
+  /** What a run of a workflow would cost, by whoever runs them; 403 or 404 when it is not the account's. */
+  priceRun(accountId: string, workflowId: string, wished: 'upfront' | 'after' | undefined): Promise<PricedRun>;
+}
+
 /** What a payment costs, by each rail that is set up here. */
-export function quoteRoutes(app: App, deps: QuoteDeps & { db: Db }): void {
+export function quoteRoutes(app: App, deps: QuoteRouteDeps): void {
   app.post(
     '/v1/quotes',
     {
@@ -40,12 +51,16 @@ export function quoteRoutes(app: App, deps: QuoteDeps & { db: Db }): void {
         response: answers({ 200: QuoteOut }),
       },
     },
-    async (request) => quote(deps, await paymentOf(deps, request.body.payment)),
+    async (request) => quote(deps, await paymentOf(deps, callerOf(request).accountId, request.body.payment)),
   );
 }
 
 /** A 422 for a package that is not sold, or an asset that is not taken here. */
-async function paymentOf({ db, evm }: { db: Db; evm: EvmRail }, asked: z.output<typeof PaymentIn>): Promise<Payment> {
+async function paymentOf(
+  { db, evm, priceRun }: QuoteRouteDeps,
+  accountId: string,
+  asked: z.output<typeof PaymentIn>,
+): Promise<Payment> {
   switch (asked.type) {
     case 'package': {
       const one = await findPackage(db, asked.package_id);
@@ -63,5 +78,7 @@ async function paymentOf({ db, evm }: { db: Db; evm: EvmRail }, asked: z.output<
       return { type: 'asset', onChain: [{ asset: asked.asset, amount: asked.amount }] };
     case 'credits':
       return { type: 'credits', credits: asked.credits };
+    case 'run':
+      return paymentOfRun(await priceRun(accountId, asked.workflow_id, asked.payment));
   }
 }

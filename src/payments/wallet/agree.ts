@@ -16,19 +16,25 @@ interface Asked {
   terms: Terms;
 }
 
-/** An address of EIP-681 for what is still to be paid; `undefined` when all of it is on its way. */
-export async function agreeToPay(order: DeedOrder, contract: Terms, told: unknown): Promise<string | undefined> {
+interface Agreed {
+  id: string;
+  termsHash: string;
+  /** EIP-681, for what is still to be paid; null when all of it is on its way. */
+  uri: string | null;
+}
+
+export async function agreeToPay(order: DeedOrder, contract: Terms, told: unknown): Promise<Agreed> {
   const { id, terms } = checkAsked(order, contract, told);
+  const termsHash = createHash('sha256').update(spell(terms)).digest('hex');
   const path = `/v1/payment-requests/${id}`;
   const asked = await talk(order.base, `${path}/challenges`, { body: {} });
-  if (asked.body['code'] === 'conflict') return undefined;
+  if (asked.body['code'] === 'conflict') return { id, termsHash, uri: null };
   if (asked.status !== 201) throw faultOf(what, asked);
-  const termsHash = createHash('sha256').update(spell(terms)).digest('hex');
   const body = await answerTo(asked.body, order, { purpose: 'payment', termsHash }, what);
   const agreed = await talk(order.base, `${path}/authorizations`, { body });
-  if (agreed.body['code'] === 'conflict') return undefined;
+  if (agreed.body['code'] === 'conflict') return { id, termsHash, uri: null };
   if (agreed.status !== 200) throw faultOf(what, agreed);
-  return paymentUri(terms, String(agreed.body['remaining']));
+  return { id, termsHash, uri: paymentUri(terms, String(agreed.body['remaining'])) };
 }
 
 function checkAsked({ base, key }: DeedOrder, contract: Terms, told: unknown): Asked {

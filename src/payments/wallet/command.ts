@@ -63,8 +63,8 @@ export function walletCommand(program: Command): void {
   add('prove', 'show for the browser of the address that it is paid').action((uri: string, options: Options) =>
     run(uri, options, prove),
   );
-  add('refund', 'tell what of an order has gone back').action((uri: string, options: Options) =>
-    run(uri, options, tellRefund),
+  add('refund', 'tell what of an order has gone back, and ask back what came too late').action(
+    (uri: string, options: Options) => run(uri, options, tellRefund),
   );
 }
 
@@ -112,6 +112,7 @@ const headlines: Record<string, string> = {
   paid: 'Paid.',
   opened: 'Not paid yet: it waits for your payment. Run the same again to see how it stands.',
   already_paid: 'Already paid: nothing was charged.',
+  asked_back: 'Asked back. Run the same again to see how it stands.',
   proved: 'Shown: the browser can read it now. Nothing was charged.',
 };
 
@@ -126,5 +127,6 @@ const inWords = ({ result, ...told }: Told): string =>
         ? []
         : [['open in', `the browser with session ${shown(told['session_id'])}`] as [string, string]]),
     ]),
+    ...('refund_status' in told ? columns([['refund', String(told['refund_status'])]]) : []),
     ...(result === 'opened' ? whereToPay(told as unknown as Parameters<typeof whereToPay>[0], told['rail']) : []),
   ].join('\n');

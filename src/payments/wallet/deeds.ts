@@ -42,7 +42,7 @@ export async function doDeed(order: DeedOrder, deed: Deed, { wish, to, token, wh
 export async function answerTo(
   challenge: Reply['body'],
   { base, key }: Pick<DeedOrder, 'base' | 'key'>,
-  wanted: { purpose: 'order' | 'payment' | 'login'; termsHash?: string },
+  wanted: { purpose: 'order' | 'payment' | 'login' | 'refund'; termsHash?: string },
   what: string,
 ): Promise<{ challenge_id: unknown; proof: { type: 'did-jwt'; jwt: string } }> {
   const jwt = await signClaims(key, claimsOf(challenge, { base, key }, wanted, what));

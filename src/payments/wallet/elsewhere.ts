@@ -4,7 +4,7 @@ import { type DeedOrder, doDeed } from './deeds.ts';
 import { notDone, refused, WalletFault } from './fault.ts';
 import { priceBy } from './price.ts';
 import { showPaid, toldOf } from './prove.ts';
-import type { Purchase } from './purse.ts';
+import type { Opening, Purchase } from './purse.ts';
 import { signIn } from './sign-in.ts';
 import { type Reply, talk } from './talk.ts';
 import { columns, shown } from './terminal.ts';
@@ -36,11 +36,14 @@ const PAUSE_MS = 1_000; // after an answer that makes no sense
 export async function payElsewhere(
   wallet: Wallet,
   order: DeedOrder,
-  purchase: Purchase,
+  claimed: Purchase,
   sessionId: string | null,
   { rail, waitS }: Waiting,
 ): Promise<Told> {
-  const opened = await open(order, purchase, sessionId, rail);
+  const { opening, ...opened } = await open(order, claimed, sessionId, rail);
+  const others = (claimed.openings ?? []).filter(({ purchaseId }) => purchaseId !== opening.purchaseId);
+  const purchase: Purchase = { ...claimed, openings: [...others, opening] };
+  wallet.purse.keep(purchase);
   const told = {
     ...toldOf(purchase, sessionId, 'opened'),
     rail,
@@ -68,7 +71,7 @@ async function open(
   { hContract = '', terms = {} }: Purchase,
   sessionId: string | null,
   rail: Waiting['rail'],
-): Promise<Opened> {
+): Promise<Opened & { opening: Opening }> {
   const wish = { h_contract: hContract, session_id: sessionId, rail };
   const what = 'The order was not paid.';
   const reply = await doDeed(order, { action: 'pay', rail, sessionId }, { wish, to: 'pay', what });
@@ -79,9 +82,10 @@ async function open(
       `It is said to be paid at ${shown(status_url)}, and not at ${order.base}.`,
       'Do not pay there.',
     );
-  const uri = rail === 'evm' ? await agreeToPay(order, terms, payment_request) : undefined;
-  const told = { purchase_id: String(purchase_id), pay_at: status_url, expires_at: String(expires_at) };
-  return { ...told, payment_uri: uri ?? null };
+  const { uri = null, ...request } = rail === 'evm' ? await agreeToPay(order, terms, payment_request) : {};
+  const purchaseId = String(purchase_id);
+  const told = { purchase_id: purchaseId, pay_at: status_url, expires_at: String(expires_at), payment_uri: uri };
+  return { ...told, opening: 'id' in request ? { purchaseId, request } : { purchaseId } };
 }
 
 export function whereToPay(
@@ -157,7 +161,7 @@ const ends: Record<string, () => WalletFault> = {
     refused(
       'The order was not paid.',
       'The money came when the order did not wait for it any more: it has bought credits instead.',
-      'They are on the account of this key: pay with them, or ask for the money back.',
+      'They are on the account of its key. To have the money back: farebox wallet refund, with the same address.',
     ),
   failed: () => noPayment('The payment has failed. Nothing was charged.'),
   expired: () => noPayment('The payment was not made in time. Nothing was charged.'),

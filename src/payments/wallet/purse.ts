@@ -27,6 +27,14 @@ export interface Purchase {
   /** The service's signature over the contract, and over its being paid. */
   signature?: string;
   receipt?: string;
+  /** What was opened to pay it by other rails: money that comes too late can be asked back. */
+  openings?: Opening[];
+}
+
+export interface Opening {
+  purchaseId: string;
+  /** On chain: what was agreed to, and the hash of its terms. */
+  request?: { id: string; termsHash: string };
 }
 
 type OrderName = Pick<Place, 'base' | 'orderId'>;

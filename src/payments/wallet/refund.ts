@@ -1,11 +1,16 @@
+import { askBack } from './ask-back.ts';
 import { notDone, refused } from './fault.ts';
 import type { Place } from './place.ts';
 import { faultOf, talk } from './talk.ts';
 import { shown } from './terminal.ts';
 import type { Told, Wallet } from './wallet.ts';
 
-/** Tells what of an order has gone back. Farebox gives credits back by itself: there is nothing yet that a wallet could fetch. */
-export async function tellRefund({ purse }: Wallet, place: Place): Promise<Told> {
+/**
+ * Tells what of an order has gone back: Farebox gives credits back by itself, so that there is nothing that a wallet could
+ * fetch. What was paid for an order that is not paid by it is asked back.
+ */
+export async function tellRefund(wallet: Wallet, place: Place): Promise<Told> {
+  const { purse } = wallet;
   const purchase = purse.find(place);
   const hash = purchase?.hContract ?? place.hContract;
   const orderId = place.orderId;
@@ -16,8 +21,10 @@ export async function tellRefund({ purse }: Wallet, place: Place): Promise<Told>
       'Use the wallet that has paid, or its address with h_contract=…',
     );
   const reply = await talk(place.base, `/orders/${orderId}?h_contract=${encodeURIComponent(hash)}`);
-  if (reply.status === 402)
-    throw refused('There is nothing to give back.', 'The order is not paid.', 'Nothing needs to be done.');
+  const isUnpaid = reply.status === 402 || reply.body['code'] === 'order_expired';
+  const asked = isUnpaid && purchase ? await askBack(wallet, purchase) : undefined;
+  if (asked) return asked;
+  if (isUnpaid) throw refused('There is nothing to give back.', 'The order is not paid.', 'Nothing needs to be done.');
   if (reply.status !== 200) throw faultOf('Nothing can be told of a refund.', reply);
   const { refund_amount: amount, refund_taken: taken, refund_pending: pending, refunded } = reply.body;
   if (purchase && refunded === true) purse.keep({ ...purchase, state: 'given_back' });

@@ -11,6 +11,8 @@ export interface Call {
   body?: unknown;
   /** Access token of the account that pays. */
   token?: string | undefined;
+  /** Idempotency-Key. */
+  key?: string;
   /** When whoever waits for the answer does so no more. */
   signal?: AbortSignal;
 }
@@ -19,7 +21,7 @@ const DEADLINE_MS = 20_000;
 const MAX_BYTES = 1024 * 1024;
 
 /** One request to a Farebox; follows no redirects. Throws `WalletFault` when there is no answer that makes sense. */
-export async function talk(base: string, path: string, { body, token, signal: over }: Call = {}): Promise<Reply> {
+export async function talk(base: string, path: string, { body, token, key, signal: over }: Call = {}): Promise<Reply> {
   const late = AbortSignal.timeout(DEADLINE_MS);
   const signal = over ? AbortSignal.any([late, over]) : late;
   try {
@@ -29,6 +31,7 @@ export async function talk(base: string, path: string, { body, token, signal: ov
         accept: 'application/json',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(key === undefined ? {} : { 'idempotency-key': key }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });

@@ -4,6 +4,7 @@ import type { Feed } from '../../platform/delivery/feed.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { failpoint } from '../../platform/failpoints.ts';
+import type { Metrics } from '../../platform/metrics.ts';
 import { isWaiting } from './decide.ts';
 import { expireAsk, writeOff } from './end.ts';
 import { absorb, lockAsk } from './settle.ts';
@@ -17,7 +18,17 @@ const HANDS = 2; // transactions at a time
  * Ends asks whose time is over. What came for one in time and was not looked at yet pays it first, however late this is.
  * Each in a transaction of its own, so that one that cannot be ended does not keep the others from it.
  */
-export const askExpirer = ({ db, feed, wakeDispatcher }: { db: Db; feed: Feed; wakeDispatcher(): void }): Worker => ({
+export const askExpirer = ({
+  db,
+  feed,
+  metrics,
+  wakeDispatcher,
+}: {
+  db: Db;
+  feed: Feed;
+  metrics: Metrics;
+  wakeDispatcher(): void;
+}): Worker => ({
   name: 'ask-expiry',
   everyMs: EVERY_MS,
   runOnce: async () => {
@@ -28,7 +39,7 @@ export const askExpirer = ({ db, feed, wakeDispatcher }: { db: Db; feed: Feed; w
       .orderBy(asc(asks.expiresAt))
       .limit(AT_ONCE);
     await inParallel(due, HANDS, async ({ id }) => {
-      await end(db, id);
+      if ((await end(db, id)) === 'expired') metrics.runs.inc({ state: 'expired' });
       await failpoint('workflows.ask.after_expire');
     });
     if (due.length > 0) {
@@ -39,12 +50,15 @@ export const askExpirer = ({ db, feed, wakeDispatcher }: { db: Db; feed: Feed; w
   },
 });
 
-const end = (db: Db, id: string): Promise<void> =>
+/** What it came to, if it is still over and unpaid. */
+const end = (db: Db, id: string): Promise<'expired' | 'written_off' | undefined> =>
   db.transaction(async (tx) => {
     const asked = await lockAsk(tx, id);
-    if (!asked?.isLate) return;
+    if (!asked?.isLate) return undefined;
     const now = await absorb(tx, asked);
-    if (!isWaiting(now.ask.state)) return;
-    await (now.ask.kind === 'result' ? writeOff(tx, now) : expireAsk(tx, now));
+    if (!isWaiting(now.ask.state)) return undefined;
+    const isDebt = now.ask.kind === 'result';
+    await (isDebt ? writeOff(tx, now) : expireAsk(tx, now));
     await failpoint('workflows.ask.before_expire_commit');
+    return isDebt ? 'written_off' : 'expired';
   });

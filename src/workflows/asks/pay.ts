@@ -5,7 +5,7 @@ import { failpoint } from '../../platform/failpoints.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
 import { least } from '../../platform/least.ts';
 import { isWanted } from './decide.ts';
-import type { RailTerms } from './policy.ts';
+import { fits, type RailTerms } from './policy.ts';
 import { dueOf, paymentRequired } from './read.ts';
 import { type Asked, absorb, lockAsk, payFromCredits, purposeOf, putDown } from './settle.ts';
 
@@ -50,7 +50,7 @@ export async function buyForAsk(
 }
 
 function priceOf(rails: RailTerms[], buying: Buying, credits: bigint): Price {
-  for (const terms of rails) {
+  for (const terms of rails.filter((one) => fits(one, credits))) {
     if (terms.rail === 'omise' && buying.rail === 'omise')
       return { rail: 'omise', amount: credits * BigInt(terms.price_per_credit), currency: terms.currency };
     if (terms.rail === 'evm' && buying.rail === 'evm' && terms.asset === buying.asset) {
@@ -59,7 +59,7 @@ function priceOf(rails: RailTerms[], buying: Buying, credits: bigint): Price {
       return { rail: 'evm', asset, amount, payer, terms: chain instanceof Problem ? chain : { ...chain, amount } };
     }
   }
-  throw invalidField('/asset', 'has no price for this service', 'method_unavailable');
+  throw invalidField('/rail', 'takes no such payment for this service', 'method_unavailable');
 }
 
 async function useCredits(tx: Tx, asked: Asked): Promise<Asked> {

@@ -13,24 +13,33 @@ const DAY_S = 86_400;
 const Credits = z.int().min(1).max(MAX_AMOUNT);
 const units = z.string().regex(/^[1-9]\d{0,77}$/, 'must be a whole number of base units, as a string');
 
+const max_credits = Credits.optional().describe('no single payment by it is larger');
+
 const RailIn = z.discriminatedUnion('rail', [
   z.strictObject({ rail: z.literal('credits') }),
   z.strictObject({
     rail: z.literal('omise'),
     currency: z.string().regex(/^[A-Z]{3}$/, 'must be an ISO 4217 code'),
     price_per_credit: z.int().min(1).max(1_000_000).describe('minor units'),
+    max_credits,
   }),
   z.strictObject({
     rail: z.literal('evm'),
     asset: z.string().max(100).describe('CAIP-19'),
     price_per_credit: units.describe('base units'),
+    max_credits,
   }),
   z.strictObject({
     rail: z.literal('lightning'),
     price_per_credit: z.int().min(1).max(1_000_000_000_000).describe('millisatoshi'),
+    max_credits,
   }),
 ]);
 export type RailTerms = z.infer<typeof RailIn>;
+
+/** Whether so much can be paid by a rail at once. */
+export const fits = (terms: RailTerms, credits: bigint): boolean =>
+  terms.rail === 'credits' || terms.max_credits === undefined || credits <= BigInt(terms.max_credits);
 
 const fields = {
   mode: z.enum(['upfront', 'after', 'flexible']).describe('`flexible`: the customer chooses'),

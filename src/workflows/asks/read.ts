@@ -10,7 +10,7 @@ import { toWire } from '../../platform/ids.ts';
 import type { Run } from '../runs.ts';
 import { runs } from '../tables.ts';
 import { isWanted } from './decide.ts';
-import type { RailTerms } from './policy.ts';
+import { fits, type RailTerms } from './policy.ts';
 import { asks, settlements } from './tables.ts';
 
 /** Asks as they are read, and the 402 that leads to one. */
@@ -72,7 +72,13 @@ export const renderAsk = ({ ask, rails }: AskView): z.infer<typeof AskOut> => ({
   state: ask.state,
   expires_at: time(ask.expiresAt),
   closed_at: timeOrNull(ask.closedAt),
-  pay_with: dueOf(ask) === 0n ? [] : rails.map((rail) => wayOf(ask, rail)),
+  pay_with:
+    dueOf(ask) === 0n
+      ? []
+      : rails
+          .filter((rail) => fits(rail, dueOf(ask)))
+          .filter(isByRequest)
+          .map((rail) => wayOf(ask, rail)),
 });
 
 export const renderSettlement = (one: Settlement): z.infer<typeof SettlementOut> => ({
@@ -85,7 +91,11 @@ export const renderSettlement = (one: Settlement): z.infer<typeof SettlementOut>
   created_at: time(one.createdAt),
 });
 
-function wayOf(ask: Ask, terms: RailTerms): z.infer<typeof WayOut> {
+/** By Lightning an ask is paid where it was made public, by a zap of the event. */
+const isByRequest = (terms: RailTerms): terms is Exclude<RailTerms, { rail: 'lightning' }> =>
+  terms.rail !== 'lightning';
+
+function wayOf(ask: Ask, terms: Exclude<RailTerms, { rail: 'lightning' }>): z.infer<typeof WayOut> {
   const due = dueOf(ask);
   const request = { method: 'POST', href: `/v1/asks/${toWire('ask', ask.id)}/pay` } as const;
   switch (terms.rail) {
@@ -102,12 +112,6 @@ function wayOf(ask: Ask, terms: RailTerms): z.infer<typeof WayOut> {
         ...{ rail: 'evm', amount: String(due * BigInt(terms.price_per_credit)), asset: terms.asset },
         ...request,
         body: { rail: 'evm', asset: terms.asset },
-      };
-    case 'lightning':
-      return {
-        ...{ rail: 'lightning', amount_msat: String(due * BigInt(terms.price_per_credit)) },
-        ...request,
-        body: { rail: 'lightning' },
       };
   }
 }

@@ -118,7 +118,7 @@ async function apply(tx: Tx, asked: Asked, coming: Coming): Promise<Asked> {
   await tx.insert(settlements).values({ accountId, id, askId: ask.id, rail, credits });
   if (verdict.release > 0n) {
     await letGo(tx, { accountId, id }, verdict.release);
-    await returnSurplus(tx, asked, verdict.release, purchaseId);
+    if (verdict.what !== 'underpaid') await returnSurplus(tx, asked, verdict.release, purchaseId);
   }
   const received = ask.received + verdict.keep;
   const change = { received, surplus: ask.surplus + verdict.release, state: verdict.state };
@@ -186,7 +186,7 @@ async function letGo(tx: Tx, one: Pick<Settlement, 'accountId' | 'id'>, credits:
 async function returnSurplus(tx: Tx, { run, ask }: Asked, credits: bigint, purchaseId: string | null): Promise<void> {
   if (run.quote.surplus !== 'refund' || purchaseId === null) return;
   const payload = {
-    purchase_id: toWire('purchase', purchaseId),
+    account_id: toWire('account', ask.accountId),
     credits: Number(credits),
     ask_id: toWire('ask', ask.id),
   };

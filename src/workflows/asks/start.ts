@@ -140,7 +140,6 @@ async function begin(tx: Tx, order: TermsOrder, terms: Terms, input: object): Pr
     await tell(tx, run, 'run_queued');
     return { run, ask: null, replayed: false };
   }
-  await checkWaiting(tx, order.accountId);
   const waiting = await insertRun(tx, order, terms, quote, input);
   const { run, ask } = await openAsk(tx, waiting, 'start');
   return payOrWait(tx, { run, ask, isLate: false }, order, true);
@@ -151,7 +150,10 @@ async function payOrWait(tx: Tx, asked: Asked, { isHeldBack }: TermsOrder, isNew
   const paid = isHeldBack ? undefined : await payFromCredits(tx, asked);
   const replayed = !isNew;
   if (paid && 'run' in paid) return { run: paid.run, ask: null, replayed };
-  if (isNew) await tell(tx, asked.run, 'run_awaiting_payment');
+  if (isNew) {
+    await checkWaiting(tx, asked.run.accountId);
+    await tell(tx, asked.run, 'run_awaiting_payment');
+  }
   return { run: asked.run, ask: { ask: asked.ask, rails: asked.run.quote.rails }, replayed };
 }
 
@@ -203,14 +205,14 @@ async function insertRun(
   return run;
 }
 
-/** One at a time, so that the count holds. */
+/** With this one; one at a time, so that the count holds. */
 async function checkWaiting(tx: Tx, accountId: string): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`workflows.waiting ${accountId}`}, 0))`);
   const [row] = await tx
     .select({ n: count() })
     .from(asks)
     .where(and(eq(asks.accountId, accountId), eq(asks.kind, 'start'), sql`${asks.state} in ('open', 'part_paid')`));
-  if ((row?.n ?? 0) >= MAX_WAITING)
+  if ((row?.n ?? 0) > MAX_WAITING)
     throw new Problem('too_many_unpaid', `An account may have ${MAX_WAITING} runs that wait for their payment.`);
 }
 

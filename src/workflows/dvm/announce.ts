@@ -13,7 +13,7 @@ import { words } from './tables.ts';
 
 const ANNOUNCEMENT = 31_990;
 const DELETION = 5;
-const EVERY_MS = 60_000;
+const EVERY_MS = 10_000;
 
 export const announcer = (deps: DvmDeps): Worker => ({
   name: 'nostr-announcer',

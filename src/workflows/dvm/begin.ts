@@ -73,7 +73,7 @@ async function attempt(deps: DvmDeps, job: Job): Promise<Outcome> {
   }
 }
 
-export async function serviceOf(on: Db | Tx, kind: number): Promise<Service | undefined> {
+async function serviceOf(on: Db | Tx, kind: number): Promise<Service | undefined> {
   const [service] = await on
     .select()
     .from(services)

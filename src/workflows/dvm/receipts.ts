@@ -29,14 +29,16 @@ export interface ReceiptOutcome {
   payment: ZapPayment | null;
 }
 
+export type ReceiptDeps = Pick<DvmDeps, 'db' | 'rules' | 'maxZapMsat' | 'metrics'>;
+
 /** Takes a receipt; the same one again, or another one for the same payment, changes nothing. */
-export async function takeReceipt(deps: DvmDeps, receipt: NostrEvent): Promise<ReceiptOutcome> {
+export async function takeReceipt(deps: ReceiptDeps, receipt: NostrEvent): Promise<ReceiptOutcome> {
   const outcome = await judge(deps, receipt);
   deps.metrics.nostrEvents.inc({ what: `receipt_${outcome.verdict}` });
   return outcome;
 }
 
-async function judge(deps: DvmDeps, receipt: NostrEvent): Promise<ReceiptOutcome> {
+async function judge(deps: ReceiptDeps, receipt: NostrEvent): Promise<ReceiptOutcome> {
   const { db, rules, maxZapMsat } = deps;
   const read = readReceipt(receipt, rules, new Date());
   if (read.verdict === 'refused') return { verdict: 'refused', code: read.code, payment: null };

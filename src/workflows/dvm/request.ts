@@ -56,7 +56,7 @@ function bidOf(tags: string[][]): bigint | null {
 const isPlainText = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
 
 /** NIP-40. */
-export function expirationOf(event: NostrEvent): Date | null {
+function expirationOf(event: NostrEvent): Date | null {
   const [until] = tagValues(event, 'expiration');
   return until !== undefined && /^\d{1,12}$/.test(until) ? new Date(Number(until) * 1000) : null;
 }

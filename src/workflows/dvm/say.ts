@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { eq, sql } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
-import { type EventTemplate, type NostrEvent, signEvent, tagValues } from '../../platform/nostr/event.ts';
+import { type EventTemplate, signEvent } from '../../platform/nostr/event.ts';
 import { hideFrom } from './request.ts';
 import type { Word } from './speak.ts';
 import { jobs, words } from './tables.ts';
@@ -97,8 +97,3 @@ function contentOf(job: Job, content: unknown, key: Uint8Array): string {
   const sha256 = createHash('sha256').update(text).digest('hex');
   return hideFrom(JSON.stringify({ too_large: true, sha256, bytes, run_id: job.runId }), job, key);
 }
-
-/** The whole of a request's size is bounded before it is kept. */
-export const sizeOf = (event: NostrEvent): number => JSON.stringify(event).length;
-
-export const targetsOf = (event: NostrEvent): string[] => tagValues(event, 'e');
