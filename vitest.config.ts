@@ -12,6 +12,7 @@ const crash = ['test/crash/matrix.test.ts'];
 const clock = [
   'test/audit/windows.test.ts',
   'test/database/restart-over-http.test.ts',
+  'test/dvm/spam.test.ts',
   'test/http/{connections,draining,operations}.test.ts',
   'test/identity/{accounts,passwords,sessions}.test.ts',
   'test/nostr/flood.test.ts',

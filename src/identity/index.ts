@@ -15,5 +15,5 @@ export { operatorDoor, operatorSessionReaper } from './operator-sessions.ts';
 export { identityPages } from './pages.ts';
 export { type IdentityDeps, identityRoutes } from './routes.ts';
 export { sessionReaper } from './sessions.ts';
-export { openShadowAccount } from './shadow.ts';
+export { findShadowAccount, openShadowAccount } from './shadow.ts';
 export { createTokens } from './tokens.ts';

@@ -23,3 +23,9 @@ export async function openShadowAccount(tx: Tx, shadowOf: string): Promise<Accou
   if (!known) throw new Error('a shadow account that vanished');
   return known;
 }
+
+/** Its id; `undefined` when there is none. */
+export async function findShadowAccount(tx: Tx, shadowOf: string): Promise<string | undefined> {
+  const [known] = await tx.select({ id: accounts.id }).from(accounts).where(eq(accounts.shadowOf, shadowOf));
+  return known?.id;
+}

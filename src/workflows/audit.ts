@@ -1,6 +1,7 @@
 import { transfers } from '../credits/index.ts';
 import type { Check, Walk } from '../platform/audit/check.ts';
 import { asksChecks } from './asks/audit.ts';
+import { dvmChecks } from './dvm/audit.ts';
 
 /** What must hold of runs, and between them and the ledger. */
 
@@ -106,6 +107,7 @@ const ofRuns: Check[] = [
 export const workflowsChecks: Check[] = [
   ...ofRuns,
   ...asksChecks,
+  ...dvmChecks,
   {
     id: 'W02',
     rule: 'What was spent, or given back, was for a run of the same account, which knows of it',

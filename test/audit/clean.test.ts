@@ -35,6 +35,8 @@ test('what is overdue is asked of a live database only, and what must be seen at
     'E04',
     'E05',
     'I03',
+    'N06',
+    'N07',
     'P12',
     'P13',
     'P17',

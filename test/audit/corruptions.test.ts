@@ -3,6 +3,7 @@ import { askCorruptions } from './ask-corruptions.ts';
 import { paymentCorruptions, runCorruptions } from './corruptions.ts';
 import { databaseCorruptions } from './database-corruptions.ts';
 import { didCorruptions } from './did-corruptions.ts';
+import { dvmCorruptions } from './dvm-corruptions.ts';
 import { type Corruption, ledgerCorruptions } from './ledger-corruptions.ts';
 import { lightningCorruptions } from './lightning-corruptions.ts';
 import { auditWithin, brokenIn, checks, type LivedIn, liveIn } from './lived-in.ts';
@@ -28,6 +29,7 @@ const corruptions: Corruption[] = [
   ...orderCorruptions,
   ...askCorruptions,
   ...lightningCorruptions,
+  ...dvmCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

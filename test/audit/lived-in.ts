@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import postgres from 'postgres';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
@@ -11,6 +11,8 @@ import { auditSealer } from '../../src/platform/audit-log.ts';
 import { openDatabase, type Sql, type Tx } from '../../src/platform/database/clients.ts';
 import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
+import { publicKeyOf } from '../../src/platform/nostr/event.ts';
+import { msatOf, newCustomer as newNostrCustomer, offering, settingsOf } from '../dvm/stage.ts';
 import { type Chain, dollarsOf, payDollars, startChain } from '../harness/chain.ts';
 import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { cloneDatabase } from '../harness/database.ts';
@@ -75,9 +77,10 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   const [executor, receiver] = [await startExecutor(), await startReceiver()];
   const database = await cloneDatabase();
   const chain = findAnvil() ? await startChain() : undefined;
-  const relay = await startRelay();
+  const [relay, nostrKey] = [await startRelay(), new Uint8Array(randomBytes(32))];
   const wallet = await startWallet({ relayUrl: relay.url });
   const env = {
+    ...settingsOf(nostrKey, [relay.url]),
     EVM_CHAINS: JSON.stringify(chain ? [chain.setting] : []),
     EGRESS_ALLOW: `127.0.0.1:${executor.port}`,
     WEBHOOK_ALLOW: receiver.target,
@@ -97,6 +100,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await runInEveryWay(shop, executor, ada);
   await giveBackInEveryWay(shop, executor);
   await payByAsks(shop, executor);
+  await askOverRelays(shop, executor, publicKeyOf(nostrKey), relay.url);
   await hold(shop, ada);
   await identify(shop, ada);
   await sell(shop);
@@ -112,6 +116,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
       wallet.close();
       await relay.close();
       await chain?.stop();
+      await relay.close();
     },
     close: async () => {
       await shop.stop();
@@ -265,6 +270,19 @@ async function payByAsks(shop: Shop, executor: Executor): Promise<void> {
     () => zoe.ok('GET', `/v1/asks/${late.ask_id}`),
     ({ surplus }) => surplus === 9,
   );
+}
+
+/** Jobs over Nostr: one that is paid and done, one that waits for its payment, and one that is refused. */
+async function askOverRelays({ operator }: Shop, executor: Executor, us: string, relay: string): Promise<void> {
+  const terms = offering();
+  await offer(operator, executor, '/echo', terms);
+  const customer = newNostrCustomer(us, [relay]);
+  const ask = (tags?: string[][]) => customer.ask(terms['nostr_kind'], tags);
+  const [paid, waiting, refused] = [await ask(), await ask(), await ask([['bid', 'cheap']])];
+  const asked = await paid.word('7000 payment-required');
+  await customer.zap(asked, msatOf(asked));
+  await Promise.all([paid.over(), refused.over(), waiting.word('7000 payment-required')]);
+  customer.close();
 }
 
 async function asPart<T>(url: string, work: (tx: Tx) => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { Cell } from './cell.ts';
-import { cellsOf, expectEveryPoint, halves, nameOf } from './matrix.ts';
+import { cellsOf, expectEveryPoint, halves, hasRelays, nameOf } from './matrix.ts';
 import { type CrashStage, openCrashStage } from './stage.ts';
 
 /**
@@ -22,7 +22,7 @@ for (const { half, cells } of plans.filter((one) => one.cells.length > 0)) {
   describe.concurrent(half, () => {
     let stage: CrashStage | undefined;
     beforeAll(async () => {
-      stage = await openCrashStage();
+      stage = await openCrashStage({ hasRelays: hasRelays(half) });
     });
     afterAll(async () => {
       await stage?.close();

@@ -3,6 +3,7 @@ import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import type { Kind } from '../harness/failpoints-in-child.ts';
 import { askScenarios } from './ask-scenarios.ts';
 import type { CellPlan } from './cell.ts';
+import { dvmScenarios } from './dvm-scenarios.ts';
 import { identityScenarios } from './identity-scenarios.ts';
 import { lightningScenarios } from './lightning-scenarios.ts';
 import { orderScenarios } from './order-scenarios.ts';
@@ -16,7 +17,7 @@ import { webhookScenarios } from './webhook-scenarios.ts';
 
 const KINDS: Kind[] = ['kill', 'throw', 'hang'];
 
-/** Two halves of about the same length, each with a stage of its own, side by side. */
+/** Two halves of about the same length, and what comes over relays, each with a stage of its own, side by side. */
 export const halves = {
   'what is bought': [...purchaseScenarios, ...paymentScenarios, ...refundScenarios, ...requestScenariosHere],
   'what is run': [
@@ -28,7 +29,11 @@ export const halves = {
     ...askScenarios,
     ...lightningScenarios,
   ],
+  'what is asked for over relays': dvmScenarios,
 };
+
+/** Only where they are needed: whoever has relays listens to them all the time. */
+export const hasRelays = (half: string): boolean => half === 'what is asked for over relays';
 
 /** Every point of every scenario, by every fault, with one replica and with two: those with one come first. */
 export const cellsOf = (scenarios: CellPlan['scenario'][]): CellPlan[] =>

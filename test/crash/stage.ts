@@ -17,6 +17,7 @@ import { type RequestStage, requestStageOn } from '../payments/request-stage.ts'
 import { CREDITS, type Shop, shopOf } from '../payments/shop.ts';
 import { type Receiver, startReceiver } from '../webhooks-out/receiver.ts';
 import { grant, offer } from '../workflows/stage.ts';
+import { openRelaysHere, type RelaysHere } from './relays.ts';
 
 /** Two replicas that can die, behind one address, with everything around them that lives on. */
 export interface CrashStage {
@@ -32,6 +33,8 @@ export interface CrashStage {
   wallet: StandInWallet['control'];
   /** A chain, and a merchant who asks to be paid on it; there where npm has an anvil. */
   requests(): Promise<Omit<RequestStage, 'close'>>;
+  /** Relays that jobs come over; there where they were asked for. */
+  relays: RelaysHere | undefined;
   operator: Client;
   shop: Shop;
   sql: postgres.Sql;
@@ -49,17 +52,19 @@ export { CREDITS };
 /** All faults are meant to be seen: nothing is limited, tokens last, and nobody waits long for the provider. */
 const settings = { ACCESS_TOKEN_TTL_S: '3600', OMISE_DEADLINE_MS: '2000', DATABASE_POOL: '4' };
 
-export async function openCrashStage(): Promise<CrashStage> {
+export async function openCrashStage({ hasRelays = false } = {}): Promise<CrashStage> {
   const folder = await mkdtemp(join(tmpdir(), 'farebox-crash-'));
   const [database, omise, executor] = [await cloneDatabase(), await startProvider(), await startExecutor()];
   const receiver = await startReceiver();
   const chain = findAnvil() ? await startChain() : undefined;
   const relay = await startRelay();
   const wallet = await startWallet({ relayUrl: relay.url });
+  const relays = hasRelays ? await openRelaysHere() : undefined;
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
     ...{ ...settings, PUBLIC_URL: front.url, NWC_URL: wallet.connectionUrl },
     ...{ EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target },
+    ...relays?.env,
     ...(chain ? { EVM_CHAINS: JSON.stringify([chain.setting]) } : {}),
   };
   const start = () => failingChild({ database, omise, env });
@@ -76,7 +81,7 @@ export async function openCrashStage(): Promise<CrashStage> {
   let requests: ReturnType<CrashStage['requests']> | undefined;
   const services = new Map<string, Promise<Json>>();
   return {
-    ...{ farebox, front, inner, replicas, executor, receiver, operator, shop, folder },
+    ...{ farebox, front, inner, replicas, executor, receiver, relays, operator, shop, folder },
     omise: omise.control,
     wallet: wallet.control,
     sql: shop.sql,
@@ -101,6 +106,7 @@ export async function openCrashStage(): Promise<CrashStage> {
       await chain?.stop();
       wallet.close();
       await relay.close();
+      await relays?.close();
       await Promise.all([executor.close(), receiver.close(), omise.close(), front.close(), inner.close()]);
       await database.drop();
       await rm(folder, { recursive: true });

@@ -54,11 +54,25 @@ export interface Job {
 const PROVIDER = new Uint8Array(randomBytes(32));
 export const msatOf = (event: Foreign): bigint => BigInt(event.tags.find(([name]) => name === 'amount')?.[1] ?? 0);
 export const infoOf = (event: Foreign): string => event.tags.find(([name]) => name === 'status')?.[2] ?? '';
-const wordOf = ({ kind, tags }: Foreign) =>
+export const wordOf = ({ kind, tags }: Foreign) =>
   kind === 7000 ? `7000 ${tags.find(([name]) => name === 'status')?.[1]}` : String(kind);
 const seconds = () => Math.floor(Date.now() / 1000);
 
 let kinds = 5600;
+
+/** What makes a Farebox do jobs over these relays. */
+export const settingsOf = (secret: Uint8Array, urls: string[]) => ({
+  NOSTR_SECRET_KEY: Buffer.from(secret).toString('hex'),
+  NOSTR_RELAYS: urls.join(','),
+  ZAP_PROVIDERS: getPublicKey(PROVIDER),
+});
+
+/** A service of a kind of its own, paid by Lightning at 1000 msat a credit. */
+export const offering = (payment: Json = {}): Json => {
+  kinds += 1;
+  const policy = { rails: [{ rail: 'credits' }, { rail: 'lightning', price_per_credit: 1000 }], ...payment };
+  return { credit_cost: 30, nostr_kind: kinds, payment: policy };
+};
 
 export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmStage> {
   const secret = new Uint8Array(randomBytes(32));
@@ -67,21 +81,14 @@ export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmSta
   const urls = relays.map(({ url }) => url);
   const stage = await openStage({
     ...options,
-    env: {
-      NOSTR_SECRET_KEY: Buffer.from(secret).toString('hex'),
-      NOSTR_RELAYS: urls.join(','),
-      ZAP_PROVIDERS: getPublicKey(PROVIDER),
-      ...options.env,
-    },
+    env: { ...settingsOf(secret, urls), ...options.env },
   });
   return {
     ...stage,
     ...{ us, relays },
     sell: async (payment = {}, { path = '/echo', ...terms } = {}) => {
-      kinds += 1;
-      const policy = { rails: [{ rail: 'credits' }, { rail: 'lightning', price_per_credit: 1000 }], ...payment };
-      const service = await stage.offer(path, { credit_cost: 30, nostr_kind: kinds, ...terms, payment: policy });
-      return { service, kind: kinds };
+      const offered = offering(payment);
+      return { service: await stage.offer(path, { ...offered, ...terms }), kind: offered.nostr_kind };
     },
     newCustomer: () => newCustomer(us, urls),
     close: async () => {
@@ -91,7 +98,7 @@ export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmSta
   };
 }
 
-function newCustomer(
+export function newCustomer(
   us: string,
   urls: string[],
   secret: Uint8Array<ArrayBuffer> = new Uint8Array(randomBytes(32)),

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
 import type { Db, Tx } from '../../platform/database/clients.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import { fromWire } from '../../platform/ids.ts';
+import { cancelIn } from '../finish.ts';
 import type { Service } from '../services.ts';
 import { type RunOrder, type Started, startRun } from '../start-run.ts';
-import { services } from '../tables.ts';
+import { runs, services } from '../tables.ts';
 import { workflowFor } from './customers.ts';
 import type { DvmDeps } from './deps.ts';
 import { priceOf } from './price.ts';
@@ -22,17 +23,30 @@ type Outcome = { runId: string } | { word: Word };
 
 export async function begin(deps: DvmDeps, job: Job): Promise<void> {
   const outcome = await attempt(deps, job);
-  await deps.db.transaction(async (tx) => {
-    const [open] = await tx
-      .select()
-      .from(jobs)
-      .where(and(eq(jobs.id, job.id), sql`${jobs.closedAt} is null and ${jobs.runId} is null`))
-      .for('update');
-    if (!open) return;
-    if ('runId' in outcome) await tx.update(jobs).set({ runId: outcome.runId, failures: 0 }).where(eq(jobs.id, job.id));
-    else await refuse(tx, deps, open, outcome.word);
+  const runId = await deps.db.transaction(async (tx) => {
+    const [now] = await tx.select().from(jobs).where(eq(jobs.id, job.id)).for('update');
+    if (!now || now.runId !== null) return undefined;
+    // Whoever began it before may have died, or be slower: what has a run is not refused, whatever is true by now.
+    const runId = 'runId' in outcome ? outcome.runId : await runOf(tx, job);
+    if (runId === undefined) {
+      if ('word' in outcome && now.closedAt === null) await refuse(tx, deps, now, outcome.word);
+    } else if (now.closedAt === null) {
+      await tx.update(jobs).set({ runId, failures: 0 }).where(eq(jobs.id, job.id));
+    } else await cancelIn(tx, { accountId: job.accountId, id: runId }); // its author was told meanwhile that there is none
+    return runId;
   });
-  if ('runId' in outcome) deps.wakeDispatcher();
+  if (runId !== undefined) deps.wakeDispatcher();
+}
+
+const keyOf = ({ id }: Job) => ({ key: `nostr:${id}`, requestHash: createHash('sha256').update(id).digest() });
+
+async function runOf(tx: Tx, job: Job): Promise<string | undefined> {
+  const { key, requestHash } = keyOf(job);
+  const isIts = and(
+    ...[eq(runs.accountId, job.accountId), eq(runs.idempotencyKey, key), eq(runs.requestHash, requestHash)],
+  );
+  const [run] = await tx.select({ id: runs.id }).from(runs).where(isIts);
+  return run?.id;
 }
 
 async function refuse(tx: Tx, { key }: DvmDeps, job: Job, word: Word): Promise<void> {
@@ -71,8 +85,7 @@ async function start(deps: DvmDeps, job: Job, service: Service, asked: JobReques
   const { accountId } = job;
   const workflow = await deps.db.transaction((tx) => workflowFor(tx, accountId, service));
   const order: RunOrder = {
-    ...{ accountId, workflowId: workflow.id, key: `nostr:${job.id}`, expectedCost: null, isAsked: true },
-    requestHash: createHash('sha256').update(job.id).digest(),
+    ...{ accountId, workflowId: workflow.id, ...keyOf(job), expectedCost: null, isAsked: true },
     input: fitTo(service.inputSchema as object, asked.input),
     payment: service.payment.mode === 'flexible' ? asked.payment : undefined,
     until: asked.until ?? undefined,

@@ -8,14 +8,17 @@ import { customers } from './tables.ts';
 
 /** Whoever asks for a job on Nostr: an account for the key, and a workflow for each service that it has used. */
 
-/** The account of a key; a shadow account where it has none. */
+export const shadowOf = (pubkey: string): string => `nostr:${pubkey}`;
+
+/** The account of a key; a shadow account where it has none. Until the transaction ends, the key is not taken to another one. */
 export async function accountOfKey(tx: Tx, pubkey: string): Promise<string> {
   const [known] = await tx
     .select({ accountId: customers.accountId })
     .from(customers)
-    .where(eq(customers.pubkey, pubkey));
+    .where(eq(customers.pubkey, pubkey))
+    .for('share');
   if (known) return known.accountId;
-  const { id: accountId } = await openShadowAccount(tx, `nostr:${pubkey}`);
+  const { id: accountId } = await openShadowAccount(tx, shadowOf(pubkey));
   await tx.insert(customers).values({ pubkey, accountId }).onConflictDoNothing();
   return accountId;
 }

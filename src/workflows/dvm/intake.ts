@@ -1,7 +1,7 @@
 import { and, eq, inArray, isNull } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
-import { type NostrEvent, publicKeyOf, tagValues } from '../../platform/nostr/event.ts';
+import { isHex32, type NostrEvent, publicKeyOf, tagValues } from '../../platform/nostr/event.ts';
 import { accountOfKey, isCustomer } from './customers.ts';
 import type { DvmDeps } from './deps.ts';
 import { type Cipher, readRequest, Unreadable } from './request.ts';
@@ -28,10 +28,11 @@ export function createIntake(deps: DvmDeps): Intake {
 
   const takeRequest = async (event: NostrEvent) => {
     if (!tagValues(event, 'p').includes(us) || JSON.stringify(event).length > MAX_SIZE) return count('ignored');
-    if (!limits.keys.admits(event.pubkey)) return count('too_many');
+    if (limits.keys.isSpent(event.pubkey)) return count('too_many');
     const { cipher, relays } = envelopeOf(event, key);
     const what = await db.transaction(async (tx) => {
       if (await isKnown(tx, event.id)) return 'repeated';
+      if (!limits.keys.admits(event.pubkey)) return 'too_many';
       if (!(await isCustomer(tx, event.pubkey)) && !limits.newcomers.admits('all')) return 'too_many_newcomers';
       const accountId = await accountOfKey(tx, event.pubkey);
       const row = {
@@ -41,7 +42,8 @@ export function createIntake(deps: DvmDeps): Intake {
         request: event,
         cipher,
         relays,
-        lastWordAt: event.created_at,
+        // What is said of a request from the future is said today: relays take nothing that is dated far ahead.
+        lastWordAt: Math.min(event.created_at, Math.floor(Date.now() / 1000)),
       };
       const made = await tx.insert(jobs).values(row).onConflictDoNothing().returning({ id: jobs.id });
       return made.length === 1 ? 'request' : 'repeated';
@@ -52,7 +54,7 @@ export function createIntake(deps: DvmDeps): Intake {
   };
 
   const takeDeletion = async (event: NostrEvent) => {
-    const ids = tagValues(event, 'e').slice(0, 100);
+    const ids = tagValues(event, 'e').filter(isHex32).slice(0, 100);
     if (ids.length === 0) return;
     const own = and(inArray(jobs.id, ids), eq(jobs.pubkey, event.pubkey), isNull(jobs.closedAt));
     const withdrawn = await db.update(jobs).set({ isWithdrawn: true }).where(own).returning({ id: jobs.id });
@@ -79,14 +81,19 @@ function envelopeOf(event: NostrEvent, key: Uint8Array): { cipher: Cipher | null
 function createMeter(perMinute: number) {
   const counts = new Map<string, number>();
   let minute = 0;
+  const countOf = (name: string): number => {
+    const now = Math.floor(Date.now() / MINUTE_MS);
+    if (now !== minute) counts.clear();
+    minute = now;
+    return counts.get(name) ?? 0;
+  };
+  const isSpent = (name: string) => countOf(name) >= perMinute;
   return {
+    isSpent,
     admits: (name: string): boolean => {
-      const now = Math.floor(Date.now() / MINUTE_MS);
-      if (now !== minute) counts.clear();
-      minute = now;
-      const n = (counts.get(name) ?? 0) + 1;
-      if (n <= perMinute) counts.set(name, n);
-      return n <= perMinute;
+      if (isSpent(name)) return false;
+      counts.set(name, countOf(name) + 1);
+      return true;
     },
   };
 }

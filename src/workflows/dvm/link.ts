@@ -1,5 +1,6 @@
 import { and, eq, inArray, isNull } from 'drizzle-orm';
 import { balancesOf, link } from '../../credits/index.ts';
+import { findShadowAccount } from '../../identity/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { appendEvents } from '../../platform/delivery/events.ts';
 import { failpoint } from '../../platform/failpoints.ts';
@@ -7,6 +8,7 @@ import { invalidField, Problem } from '../../platform/http/problem.ts';
 import { newId, toWire } from '../../platform/ids.ts';
 import { isGenuine, type NostrEvent, tagValues } from '../../platform/nostr/event.ts';
 import { asks } from '../asks/tables.ts';
+import { shadowOf } from './customers.ts';
 import { customers, jobs } from './tables.ts';
 
 /**
@@ -37,16 +39,23 @@ export function checkProof(proof: NostrEvent, wanted: { url: string; accountId: 
   if (!isGenuine(proof)) throw invalidField('/proof/sig', 'is not the signature of this event by its key');
 }
 
-/** Again is a replay. 409 when the key is another account's, or something of its shadow account is still under way. */
+/**
+ * Again fetches what has come for the key's shadow account since, from payments that came too late. 409 when the key is
+ * another account's, or something of its shadow account is still under way.
+ */
 export async function linkKey(tx: Tx, accountId: string, pubkey: string): Promise<Linked> {
-  await tx.insert(customers).values({ pubkey, accountId }).onConflictDoNothing();
+  const linkedAt = new Date();
+  await tx.insert(customers).values({ pubkey, accountId, linkedAt }).onConflictDoNothing();
   const [known] = await tx.select().from(customers).where(eq(customers.pubkey, pubkey)).for('update');
   if (!known) throw new Error('a key that vanished');
-  if (known.accountId === accountId) return { pubkey, movedCredits: 0n };
-  if (known.linkedAt !== null) throw new Problem('conflict', 'The key belongs to another account.');
-  await requireQuiet(tx, known.accountId);
-  const movedCredits = await moveBalance(tx, { from: known.accountId, to: accountId });
-  await tx.update(customers).set({ accountId, linkedAt: new Date() }).where(eq(customers.pubkey, pubkey));
+  const isLinked = known.linkedAt !== null;
+  if (isLinked && known.accountId !== accountId) throw new Problem('conflict', 'The key belongs to another account.');
+  const shadowId = isLinked ? await findShadowAccount(tx, shadowOf(pubkey)) : known.accountId;
+  if (shadowId === undefined) return { pubkey, movedCredits: 0n };
+  await requireQuiet(tx, shadowId);
+  const movedCredits = await moveBalance(tx, { from: shadowId, to: accountId });
+  if (isLinked) return { pubkey, movedCredits };
+  await tx.update(customers).set({ accountId, linkedAt }).where(eq(customers.pubkey, pubkey));
   await appendEvents(tx, [
     {
       ...{ accountId, type: 'workflows.nostr_key_linked', subjectId: accountId },

@@ -65,7 +65,8 @@ async function hand({ db, metrics, relays }: PublisherDeps, { word, relays: name
             trouble: troubleOf(answers),
           },
     )
-    .where(eq(words.id, word.id));
+    // Another replica may have handed it over meanwhile; then it is published, whatever was answered here.
+    .where(and(eq(words.id, word.id), isNull(words.publishedAt)));
 }
 
 const troubleOf = (answers: Map<string, Published>): string =>

@@ -1,5 +1,6 @@
 import { decrypt as decrypt04, encrypt as encrypt04 } from 'nostr-tools/nip04';
 import { decrypt as decrypt44, encrypt as encrypt44, getConversationKey } from 'nostr-tools/nip44';
+import { depthOf } from '../../platform/http/body.ts';
 import { type NostrEvent, tagValues } from '../../platform/nostr/event.ts';
 
 /** A request for a job as it is meant (NIP-90): its tags, in clear or from what was encrypted for us. Pure. */
@@ -23,24 +24,32 @@ export class Unreadable extends Error {}
 
 const MAX_TEXT = 100_000; // characters of the request's content, and of what is hidden in it
 const MAX_RELAYS = 8;
+const MAX_DEPTH = 32; // of JSON in a parameter, as in bodies over HTTP
+const NO_TEXT = 'The request has characters that are no text (NUL, or half of a pair).';
 
 /** Throws `Unreadable`. */
 export function readRequest(event: NostrEvent, key: Uint8Array): JobRequest {
   const cipher = cipherOf(event);
   const tags = cipher === null ? event.tags : [...event.tags, ...hiddenTags(event, key, cipher)];
-  if (![event.content, ...tags.flat()].every(isPlainText))
-    throw new Unreadable('The request has characters that are no text (NUL, or half of a pair).');
+  if (![event.content, ...tags.flat()].every(isPlainText)) throw new Unreadable(NO_TEXT);
   const all = (name: string) => tags.filter(([one]) => one === name);
-  const [bid] = tagValues({ tags }, 'bid');
   const payment = all('param').find(([, name]) => name === 'payment')?.[2];
   return {
     input: inputOf(tags, cipher === null ? event.content : ''),
-    bidMsat: bid !== undefined && /^[1-9]\d{0,17}$/.test(bid) ? BigInt(bid) : null,
+    bidMsat: bidOf(tags),
     payment: payment === 'upfront' || payment === 'after' ? payment : undefined,
     relays: (all('relays')[0] ?? []).slice(1, 1 + MAX_RELAYS),
     until: expirationOf(event),
     cipher,
   };
+}
+
+/** Most that it may cost: what cannot be read as that is no leave to take any price. Nothing at all is a bid, too. */
+function bidOf(tags: string[][]): bigint | null {
+  const [bid = ''] = tagValues({ tags }, 'bid');
+  if (bid === '') return null;
+  if (!/^\d{1,18}$/.test(bid)) throw new Unreadable('The bid is to be a whole number of millisatoshi.');
+  return BigInt(bid);
 }
 
 /** What the database can keep. */
@@ -79,7 +88,8 @@ export const hideFrom = (
   key: Uint8Array,
 ) => {
   if (cipher === null) return text;
-  return cipher === 'nip04' ? encrypt04(key, pubkey, text) : encrypt44(text, getConversationKey(key, pubkey));
+  if (cipher === 'nip04') return encrypt04(key, pubkey, text);
+  return encrypt44(text === '' ? '""' : text, getConversationKey(key, pubkey)); // NIP-44 cannot hide nothing
 };
 
 /** Parameters by their names, and what is to be worked on as `inputs`; a request of neither is its content. */
@@ -102,7 +112,7 @@ function inputOf(tags: string[][], content: string): Record<string, unknown> {
   return input;
 }
 
-/** What a schema wants to be a number or an object comes as text in a tag. */
+/** What a schema wants to be a number or an object comes as text in a tag. Throws `Unreadable`. */
 export function fitTo(schema: object, input: Record<string, unknown>): Record<string, unknown> {
   const properties = ((schema as { properties?: Record<string, { type?: unknown }> }).properties ?? {}) as Record<
     string,
@@ -118,9 +128,14 @@ export function fitTo(schema: object, input: Record<string, unknown>): Record<st
 }
 
 function parsed(text: string): unknown {
+  if (depthOf(text) > MAX_DEPTH) throw new Unreadable(`A parameter is nested deeper than ${MAX_DEPTH} levels.`);
   try {
-    return JSON.parse(text);
-  } catch {
+    return JSON.parse(text, (name, value) => {
+      if (!isPlainText(name) || (typeof value === 'string' && !isPlainText(value))) throw new Unreadable(NO_TEXT);
+      return value;
+    });
+  } catch (fault) {
+    if (fault instanceof Unreadable) throw fault;
     return text; // the schema says what is wrong with it
   }
 }

@@ -58,7 +58,7 @@ function templateOf(
   price: Price | undefined,
 ): Omit<EventTemplate, 'created_at'> {
   const about = [
-    ['e', job.id, job.relays[0] ?? ''],
+    ['e', job.id, (job.cipher === null && job.relays[0]) || ''],
     ['p', job.pubkey],
   ];
   const amount = price ? [['amount', String(price.amountMsat), ...(price.bolt11 ? [price.bolt11] : [])]] : [];
@@ -77,6 +77,13 @@ function templateOf(
       kind: FEEDBACK,
       tags: [['status', 'partial'], ...about, ...hidden],
       content: contentOf(job, word.content, key),
+    };
+  // What went wrong may tell of what was asked for.
+  if (word.status === 'error' && job.cipher !== null)
+    return {
+      kind: FEEDBACK,
+      tags: [['status', 'error', 'It is told in the content.'], ...about, ...hidden],
+      content: hideFrom(word.info, job, key),
     };
   const until = price?.expiresAt ? [['expiration', String(Math.floor(price.expiresAt.getTime() / 1000))]] : [];
   return { kind: FEEDBACK, tags: [['status', word.status, word.info], ...amount, ...about, ...until], content: '' };

@@ -1,0 +1,124 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { toWire } from '../../src/platform/ids.ts';
+import { type Customer, msatOf, offering, wordOf } from '../dvm/stage.ts';
+import type { Cell, Scenario } from './cell.ts';
+import type { RelaysHere } from './relays.ts';
+import type { CrashStage } from './stage.ts';
+
+/** A job that comes over relays, is asked for, paid by a zap, done and answered. It costs 30. */
+interface Asking {
+  customer: Customer;
+  kind: number;
+  /** Of the request. */
+  id: string;
+  isCut?: boolean;
+}
+
+const [ASKED, BEGUN] = ['7000 payment-required', '7000 processing'];
+
+const relaysOf = ({ relays }: CrashStage): RelaysHere => {
+  if (!relays) throw new Error('there are no relays here');
+  return relays;
+};
+
+async function kindOn(stage: CrashStage): Promise<number> {
+  const executor = { max_attempts: 50, timeout_ms: 5_000, report_interval_s: 600 };
+  const service = await stage.service('/echo?over=relays', { ...offering(), executor });
+  return service.nostr_kind;
+}
+
+/** The request: signed, and not published yet. */
+async function sign(stage: CrashStage): Promise<Asking & { send(): Promise<void> }> {
+  const [kind, customer] = [await kindOn(stage), relaysOf(stage).customer()];
+  const request = customer.sign(kind, [
+    ['i', 'hello', 'text'],
+    ['p', relaysOf(stage).us],
+  ]);
+  return { customer, kind, id: request.id, send: () => customer.publish(request) };
+}
+
+const said = (cell: Pick<Cell, 'stage'>, { id }: Asking, word: string) =>
+  relaysOf(cell.stage)
+    .about(id)
+    .find((event) => wordOf(event) === word);
+
+async function pay(cell: Cell, state: Asking): Promise<void> {
+  const asked = await cell.until('it is asked for', async () => said(cell, state, ASKED));
+  await state.customer.zap(asked, msatOf(asked));
+  await cell.until('it is answered', async () => said(cell, state, String(state.kind + 1000)));
+  await cell.until('all of it is published', async () => {
+    const [row] = await cell.stage.sql`
+      select count(*)::int as n from workflows.nostr_events where job_id = ${state.id} and published_at is null`;
+    return row?.['n'] === 0;
+  });
+}
+
+/** Leases run out; and the network is lost once, after which a relay tells again what was not taken. */
+async function lend(stage: CrashStage, state: Asking): Promise<void> {
+  if (!state.isCut) relaysOf(stage).cut();
+  state.isCut = true;
+  const isIdle = await Promise.race([stage.executor.idle().then(() => true), sleep(5).then(() => false)]);
+  if (isIdle)
+    await stage.sql`
+    update workflows.runs r set next_attempt_at = now() from workflows.nostr_jobs j
+    where j.id = ${state.id} and r.id = j.run_id and r.state in ('queued', 'running') and r.next_attempt_at > now()`;
+}
+
+/** Whatever was published twice is one event; it was credited once, taken once and ended once. Answers how often it was called for. */
+async function doneOnce(stage: CrashStage, state: Asking): Promise<number> {
+  const [row] = await stage.sql`
+    select r.id as run, r.state, r.paid::int, r.returned::int, j.closed_at is not null as closed,
+      (select array_agg(t.kind || ' ' || t.amount order by t.seq) from credits.transfers t where t.account_id = j.account_id) as moves,
+      (select count(*)::int from workflows.runs o where o.account_id = j.account_id) as runs,
+      (select array_agg(w.id order by w.seq) from workflows.nostr_events w where w.job_id = j.id) as words,
+      (select count(*)::int from workflows.nostr_events w where w.job_id = j.id and w.is_last) as ended
+    from workflows.nostr_jobs j left join workflows.runs r on r.account_id = j.account_id and r.id = j.run_id
+    where j.id = ${state.id}`;
+  const heard = relaysOf(stage).about(state.id);
+  expect(heard.map(wordOf)).toEqual([ASKED, BEGUN, String(state.kind + 1000)]);
+  const { run, ...stands } = row ?? {};
+  expect(stands).toEqual({
+    ...{ state: 'succeeded', paid: 30, returned: 0, closed: true, runs: 1, ended: 1 },
+    moves: ['purchase 30', 'hold 30', 'capture 30'],
+    words: heard.map(({ id }) => id),
+  });
+  return stage.executor.runs.filter(({ runId }) => runId === toWire('run', run)).length;
+}
+
+const asked: Scenario<Awaited<ReturnType<typeof sign>>> = {
+  name: 'a job comes over relays and is asked for',
+  points: ['workflows.nostr.after_intake', 'workflows.nostr.after_say'],
+  set: sign,
+  play: async (cell, state) => {
+    await state.send();
+    await pay(cell, state);
+    state.customer.close();
+  },
+  lend,
+  check: async (stage, state) => expect(await doneOnce(stage, state), 'calls').toBe(1),
+};
+
+const zapped: Scenario<Asking> = {
+  name: 'a job is zapped, done and answered',
+  points: [
+    'workflows.nostr.before_zap_commit',
+    'workflows.nostr.before_follow_commit',
+    'workflows.nostr.after_publish',
+  ],
+  set: async (stage) => {
+    const state = await sign(stage);
+    await state.send();
+    while (!said({ stage }, state, ASKED)) await sleep(20);
+    return state;
+  },
+  play: async (cell, state) => {
+    await pay(cell, state);
+    state.customer.close();
+  },
+  lend,
+  // Who dies while it is done leaves open whether it was; then it is called for again, as the same run.
+  check: async (stage, state) => expect(await doneOnce(stage, state), 'calls').toBeGreaterThan(0),
+};
+
+export const dvmScenarios = [asked, zapped];

@@ -1,0 +1,224 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { decrypt, encrypt, getConversationKey } from 'nostr-tools/nip44';
+import { afterAll, test as baseTest, beforeAll, describe, expect } from 'vitest';
+import { openDatabase } from '../../src/platform/database/clients.ts';
+import { createMetrics } from '../../src/platform/metrics.ts';
+import { rememberDefinitions } from '../../src/workflows/definitions.ts';
+import { begin } from '../../src/workflows/dvm/begin.ts';
+import { accountOfKey } from '../../src/workflows/dvm/customers.ts';
+import type { DvmDeps } from '../../src/workflows/dvm/deps.ts';
+import { createIntake } from '../../src/workflows/dvm/intake.ts';
+import { jobs } from '../../src/workflows/dvm/tables.ts';
+import { type Client, eventually } from '../harness/client.ts';
+import { faultsAtRest } from '../harness/whole-books.ts';
+import { linkProof } from './link-proof.ts';
+import { balanceOf, type Customer, type DvmStage, infoOf, msatOf, openDvmStage } from './stage.ts';
+
+/** Requests that are made to hurt, and moments at which things cross: nothing waits for ever, and nothing is paid unasked. */
+
+let stage: DvmStage;
+const kinds = { plain: 0, fussy: 0, silent: 0, empty: 0 };
+const schema = { type: 'object', properties: { count: { type: 'integer' }, what: { type: 'object' } } };
+beforeAll(async () => {
+  stage = await openDvmStage();
+  stage.executor.behave((run) => (run.path === '/empty' ? { json: '' } : undefined));
+  kinds.plain = (await stage.sell()).kind;
+  kinds.fussy = (await stage.sell({}, { input_schema: schema })).kind;
+  kinds.silent = (await stage.sell({}, { path: '/async-silent' })).kind;
+  kinds.empty = (await stage.sell({}, { path: '/empty' })).kind;
+});
+afterAll(async () => {
+  expect(await faultsAtRest(stage.farebox.database.superuserUrl)).toEqual([]);
+  await stage.close();
+});
+
+const test = baseTest.extend<{ customer: Customer }>({
+  // biome-ignore lint/correctness/noEmptyPattern: vitest reads what a fixture needs from its first parameter
+  customer: async ({}, use) => {
+    const customer = stage.newCustomer();
+    await use(customer);
+    customer.close();
+  },
+});
+const [ASKED, ERROR] = ['7000 payment-required', '7000 error'];
+const seconds = () => Math.floor(Date.now() / 1000);
+/** Credits from a payment that was too much. */
+async function withCredits(customer: Customer, credits: bigint): Promise<void> {
+  const job = await customer.ask(kinds.plain);
+  await customer.zap(await job.word(ASKED), credits * 1000n + 30_000n);
+  await job.over();
+}
+
+describe.concurrent('poison', () => {
+  test('a deletion of what can be no id makes nobody deaf', async ({ customer }) => {
+    const since = new Date();
+    const deletion = [
+      ['e', 'a\0b'],
+      ['e', 'nothing'],
+      ['p', stage.us],
+    ];
+    await customer.publish(customer.sign(5, deletion));
+    for (const relay of stage.relays) relay.cut();
+    await eventually(
+      () => stage.root`select relay from workflows.nostr_cursors where heard_until > ${since}`,
+      (heard) => heard.length === stage.relays.length,
+    );
+  });
+
+  test('what is said of a request from the future is said today', async ({ customer }) => {
+    const job = await customer.ask(kinds.plain, [], { created_at: seconds() + 600 });
+    expect((await job.word(ASKED)).created_at).toBeLessThan(seconds() + 60);
+  });
+
+  test.for([
+    ['characters that are no text', '{"a":["\\u0000"]}', /no text/],
+    ['half of a pair in a name', '{"\\ud800":1}', /no text/],
+    ['a depth without end', '['.repeat(9_000) + ']'.repeat(9_000), /nested deeper/],
+  ] as const)('a parameter with %s is refused once', async ([, what, says], { customer }) => {
+    const job = await customer.ask(kinds.fussy, [['param', 'what', what]]);
+    expect(await job.over()).toEqual([ERROR]);
+    expect(infoOf(await job.word(ERROR))).toMatch(says);
+  });
+
+  test('a result of nothing at all reaches whoever asked in secret', async ({ customer }) => {
+    const shared = getConversationKey(customer.secret, stage.us);
+    const job = await customer.ask(kinds.empty, [['encrypted']], { content: encrypt('[]', shared) });
+    await customer.zap(await job.word(ASKED), 30_000n);
+    await job.over();
+    expect(decrypt((await job.word(String(kinds.empty + 1000))).content, shared)).toBe('""');
+  });
+});
+
+test('what goes wrong with a secret request is told in secret', async ({ customer }) => {
+  const shared = getConversationKey(customer.secret, stage.us);
+  const tags = [
+    ['param', 'count', 'a secret'],
+    ['relays', 'wss://secret.example'],
+  ];
+  const job = await customer.ask(kinds.fussy, [['encrypted']], { content: encrypt(JSON.stringify(tags), shared) });
+  await job.over();
+  const { tags: said, content } = await job.word(ERROR);
+  expect(JSON.stringify(said)).not.toMatch(/count|secret/);
+  expect(decrypt(content, shared)).toMatch(/\/input\/count/);
+});
+
+test('a bid of nothing takes no credits, and one that cannot be read takes no job', async ({ customer }) => {
+  await withCredits(customer, 100n);
+  const nothing = await customer.ask(kinds.plain, [['bid', '0']]);
+  expect(msatOf(await nothing.word(ASKED))).toBe(30_000n);
+  const odd = await customer.ask(kinds.plain, [['bid', '21.5']]);
+  expect([await odd.over(), infoOf(await odd.word(ERROR))]).toEqual([[ERROR], expect.stringMatching(/bid/)]);
+  expect(await balanceOf(stage, customer)).toMatchObject({ available: 100, held: 0 });
+});
+
+const runsOf = (customer: Customer) =>
+  stage.root`select r.state, r.paid::int, r.returned::int from workflows.runs r
+    join workflows.nostr_customers c on c.account_id = r.account_id where c.pubkey = ${customer.pubkey} order by r.created_at`;
+
+test('begun and paid before whoever began it died, withdrawn before it is looked at again: it ends, and is told so', async ({
+  customer,
+}) => {
+  await withCredits(customer, 30n);
+  const job = await customer.ask(kinds.silent);
+  await job.word('7000 processing');
+  await stage.root.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`; // as if that had never been written down
+    await tx`update workflows.nostr_jobs set run_id = null, is_withdrawn = true where id = ${job.id}`;
+  });
+  expect((await job.over()).at(-1)).toBe(ERROR);
+  expect(infoOf(await job.word(ERROR))).toBe('Cancelled. What was paid stays paid.');
+  expect((await runsOf(customer)).at(-1)).toEqual({ state: 'cancelled', paid: 30, returned: 0 });
+});
+
+const linking = (person: Client, customer: Customer) =>
+  person.call('POST', '/v1/nostr/keys', {
+    body: { proof: linkProof(stage.farebox.url, person.accountId, { secret: customer.secret }) },
+  });
+const availableOf = async (person: Client) => (await person.ok('GET', '/v1/credits/balance')).available;
+
+describe('keys that are taken to an account', () => {
+  test('one that never asked for anything: nobody else takes it away, and not what its account holds', async ({
+    customer,
+  }) => {
+    const [person, other] = [await stage.customer(50), await stage.customer()];
+    expect((await linking(person, customer)).body).toMatchObject({ moved_credits: 0 });
+    expect((await linking(other, customer)).status).toBe(409);
+    expect([await availableOf(person), await availableOf(other)]).toEqual([50, 0]);
+  });
+
+  test('what is paid too late, and so to the shadow account, is fetched by taking the key along again', async ({
+    customer,
+  }) => {
+    const person = await stage.customer();
+    const job = await customer.ask(kinds.plain);
+    const asked = await job.word(ASKED);
+    await stage.root`update workflows.asks set expires_at = now() - interval '1 second'
+      where id = (select ask_id from workflows.nostr_events where id = ${asked.id})`;
+    await job.over();
+    expect((await linking(person, customer)).body).toMatchObject({ moved_credits: 0 });
+    await customer.zap(asked, msatOf(asked));
+    await eventually(
+      async () => (await linking(person, customer)).body.moved_credits,
+      (moved) => moved === 30,
+    );
+    expect(await availableOf(person)).toBe(30);
+  });
+});
+
+describe('as one replica sees it', () => {
+  let deps: DvmDeps;
+  let close: () => Promise<void>;
+  beforeAll(async () => {
+    const database = await openDatabase({ url: stage.farebox.database.appUrl, pool: 2 });
+    close = database.close;
+    const key = Uint8Array.fromHex(String(stage.farebox.environment['NOSTR_SECRET_KEY']));
+    const wakes = { wakeDispatcher: () => {}, wakeJobs: () => {}, wakePublisher: () => {} };
+    const { db } = database;
+    deps = { db, key, metrics: createMetrics(), definitions: rememberDefinitions(db), ...wakes } as unknown as DvmDeps;
+  });
+  afterAll(() => close());
+
+  test('its author was told that there is no run, by another one: the run that it started comes to nothing', async ({
+    customer,
+  }) => {
+    const { id, pubkey, ...rest } = customer.sign(kinds.plain, [['p', stage.us]]);
+    const accountId = await deps.db.transaction((tx) => accountOfKey(tx, pubkey));
+    const row = { id, accountId, pubkey, request: { id, pubkey, ...rest }, relays: [], lastWordAt: seconds() };
+    const nextAt = sql`now() + interval '1 hour'`; // it is nobody's but this test's
+    const [job] = await deps.db
+      .insert(jobs)
+      .values({ ...row, nextAt })
+      .returning();
+    if (!job) throw new Error('no job');
+    await begin(deps, { ...job, isWithdrawn: true });
+    await begin(deps, job); // as it was read before that
+    expect(await runsOf(customer)).toEqual([{ state: 'cancelled', paid: 0, returned: 0 }]);
+  });
+
+  test('a key is not taken along while a job of it is being written down', async ({ customer }) => {
+    const person = await stage.customer();
+    const { id, pubkey, ...rest } = customer.sign(kinds.plain, [['p', stage.us]]);
+    await deps.db.transaction((tx) => accountOfKey(tx, pubkey));
+    const reply = await deps.db.transaction(async (tx) => {
+      const accountId = await accountOfKey(tx, pubkey);
+      const linked = linking(person, customer);
+      await Promise.race([linked, sleep(300)]);
+      await tx
+        .insert(jobs)
+        .values({ id, accountId, pubkey, request: { id, pubkey, ...rest }, relays: [], lastWordAt: seconds() });
+      return { linked };
+    });
+    expect((await reply.linked).status).toBe(409);
+  });
+
+  test('the same request a hundred times leaves room for the next one', async ({ customer }) => {
+    const intake = createIntake(deps);
+    const [one, other] = ['one', 'other'].map((text) => customer.sign(kinds.plain, [['p', stage.us]], text));
+    for (let n = 0; n < 100; n += 1) await intake.take(one as never);
+    await intake.take(other as never);
+    const [row] =
+      await stage.root`select count(*)::int as n from workflows.nostr_jobs where pubkey = ${customer.pubkey}`;
+    expect(row).toEqual({ n: 2 });
+  });
+});
