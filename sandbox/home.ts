@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { WalletSecrets } from './lightning/wallet.ts';
 import { StartFault } from './postgres.ts';
 
 /** Where a sandbox keeps what must outlive it: `.farebox/` in the clone, or what FAREBOX_HOME names. */
@@ -22,9 +23,11 @@ export interface Secrets {
   /** Whether the operator's account was made. */
   isOperatorMade: boolean;
   /** Ports of the servers that others remember the address of. */
-  ports: { postgres?: number; omise?: number; executor?: number; chain?: number };
+  ports: { postgres?: number; omise?: number; executor?: number; chain?: number; relay?: number; lightning?: number };
   /** Signing secrets of the demo services, by the executor's path. */
   serviceSecrets: Record<string, string>;
+  /** Of the wallet, of whoever zaps are told by, and our own on Nostr; absent until they were made. */
+  lightning?: { wallet: WalletSecrets; provider: string; own: string };
   /** Of the storefront in `examples/`; absent until it was made. */
   shop?: { email: string; password: string; apiKey: string; cookieKey: string };
 }
@@ -81,6 +84,9 @@ export interface Presence {
   executorUrl: string;
   /** Where the storefront would be; nobody listens there until it is started. */
   shopUrl: string;
+  relayUrl: string;
+  /** Pays invoices, and takes zaps. */
+  lightningUrl: string;
   /** Absent on a kind of machine that anvil does not run on. */
   chainUrl?: string;
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -22,6 +23,9 @@ import {
   readSecrets,
   type Secrets,
 } from './home.ts';
+import { type LightningServer, startLightning } from './lightning/server.ts';
+import { newWalletSecrets, startWallet } from './lightning/wallet.ts';
+import { startRelay } from './nostr/relay.ts';
 import { startOmise } from './omise/server.ts';
 import { type EmbeddedPostgres, freePort, postgresHome, StartFault, startPostgres } from './postgres.ts';
 import { type Catalogue, seed } from './seed.ts';
@@ -62,7 +66,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
     onStep('PostgreSQL');
     const database = process.env['DATABASE_URL'] ? {} : await embeddedDatabase(secrets, port + 4, closers);
     const url = `http://127.0.0.1:${port}`;
-    onStep('stand-ins for Omise, an executor and a chain');
+    onStep('stand-ins for Omise, an executor, a chain, a relay and a wallet');
     const omise = await startOmise({
       port: await keptPort(secrets, 'omise', port + 2),
       publicKey: secrets.omisePublicKey,
@@ -80,6 +84,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
     closers.push(() => executor.close());
     const wantsChain = !process.env['EVM_CHAINS'] && findAnvil() !== undefined;
     const chain = wantsChain ? await ownChain(secrets, port + 5, closers) : undefined;
+    const lightning = await ownLightning(secrets, port + 7, closers);
     // Another host than Farebox's, as in the world: cookies do not tell ports apart.
     const shopUrl = process.env['SHOP_URL'] ?? `http://localhost:${port + 6}`;
     const environment = {
@@ -95,6 +100,7 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       RETURN_ORIGINS: [new URL(shopUrl).origin, ...(process.env['RETURN_ORIGINS']?.split(',') ?? [])].join(','),
       EGRESS_ALLOW: `127.0.0.1:${executor.port}`,
       ...(chain && { EVM_CHAINS: JSON.stringify([chain.setting]) }),
+      ...lightning.settings,
       DRAIN_GRACE_MS: '0',
       LOG_LEVEL: 'warn',
       ...database,
@@ -118,6 +124,8 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
       omiseControlUrl: omise.controlUrl,
       executorUrl: executor.url,
       shopUrl,
+      relayUrl: lightning.relayUrl,
+      lightningUrl: lightning.server.url,
       ...(chain && { chainUrl: chain.url }),
     };
     const dollar = chain && `eip155:${chain.chainId}/erc20:${chain.token}`;
@@ -144,11 +152,33 @@ export async function startSandbox(onStep: (step: string) => void): Promise<Sand
 const configured = () =>
   Object.fromEntries(
     Object.entries(process.env).filter(([name]) =>
-      /^(OMISE_|EVM_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WEBHOOK_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(
+      /^(OMISE_|EVM_|NWC_|NOSTR_|ZAP_|DATABASE_|MIGRATION_DATABASE_URL|LOG_LEVEL|EGRESS_ALLOW|WEBHOOK_ALLOW|WORKERS|CURRENCY|RATE_|ALLOW_)/.test(
         name,
       ),
     ),
   );
+
+/** A relay, a wallet that is asked over it, and an address for zaps: the same keys and ports at each start. */
+async function ownLightning(secrets: Secrets, firstPort: number, closers: (() => Promise<void>)[]) {
+  const random = () => randomBytes(32).toString('hex');
+  secrets.lightning ??= { wallet: newWalletSecrets(), provider: random(), own: random() };
+  keepSecrets(secrets);
+  const { wallet: keys, provider, own } = secrets.lightning;
+  const relay = await startRelay({ port: await keptPort(secrets, 'relay', firstPort) });
+  closers.push(relay.close);
+  const wallet = await startWallet({
+    ...{ relayUrl: relay.url, secrets: keys, memoryFile: join(home, 'wallet.json') },
+  });
+  closers.push(async () => wallet.close());
+  const port = await keptPort(secrets, 'lightning', firstPort + 1);
+  const server: LightningServer = await startLightning({ port, wallet, relayUrl: relay.url, providerSecret: provider });
+  closers.push(server.close);
+  const settings = {
+    ...{ NWC_URL: wallet.connectionUrl, NOSTR_SECRET_KEY: own, NOSTR_RELAYS: relay.url },
+    ...{ ZAP_PROVIDERS: server.provider.publicKey, ZAP_LNURL: server.lnurl },
+  };
+  return { relayUrl: relay.url, server, settings };
+}
 
 /** Kept between starts, as the database is that has seen it. */
 async function ownChain(secrets: Secrets, firstPort: number, closers: (() => Promise<void>)[]): Promise<Chain> {

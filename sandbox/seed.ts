@@ -8,8 +8,16 @@ const packages = [
   { name: 'Team', description: 'For a small team', credits: 550, price: 50_000 },
   { name: 'Studio', description: 'For daily use', credits: 2_400, price: 200_000 },
 ];
+/** Of the same in Lightning, millisatoshi. */
+const msats: Record<string, string> = { Starter: '4500000', Team: '22500000', Studio: '90000000' };
 /** Of the same in test dollars, base units. */
 const dollars: Record<string, string> = { Starter: '3000000', Team: '15000000', Studio: '60000000' };
+
+/** The first one takes jobs over Nostr, too (NIP-90), at a thousand millisatoshi a credit. */
+const overNostr = {
+  nostr_kind: 5600,
+  payment: { rails: [{ rail: 'credits' }, { rail: 'lightning', price_per_credit: 1000 }] },
+};
 
 const services = [
   {
@@ -18,6 +26,7 @@ const services = [
     description: 'Answers at once.',
     credit_cost: 5,
     input_schema: { type: 'object', required: ['text'], properties: { text: { type: 'string', minLength: 1 } } },
+    ...overNostr,
   },
   {
     path: '/async?progress=3&parts=2&delay_ms=300',
@@ -64,6 +73,7 @@ export async function seed(options: SeedOptions): Promise<Catalogue> {
     made.packages.push({ id, name: one.name });
     const prices = dollar === undefined ? [] : [{ asset: dollar, amount: dollars[one.name] }];
     await call('PUT', `/v1/admin/packages/${id}/crypto-prices`, { prices });
+    await call('PUT', `/v1/admin/packages/${id}/lightning-price`, { amount_msat: msats[one.name] });
   }
   for (const { path, ...terms } of services) {
     const endpoint = executorUrl + path;

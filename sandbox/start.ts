@@ -37,6 +37,7 @@ function showStep(step: string): void {
 /** What runs where, how to stop, and what to paste next. */
 function firstScreen(sandbox: Sandbox): string {
   const { url, internalUrl, omiseUrl, executorUrl, shopUrl, chainUrl, operator, folders, catalogue } = sandbox;
+  const { relayUrl, lightningUrl } = sandbox;
   const [starter] = catalogue.packages;
   const [summarize] = catalogue.services;
   const value = (name: string) => `sed -E 's/.*"${name}":"([^"]+)".*/\\1/'`;
@@ -50,6 +51,9 @@ ${bold('Farebox is running.')} Stop it with Ctrl-C; the data stays.
   executor     ${executorUrl}
   shop         ${shopUrl}        (after \`npm run storefront\` in another terminal)
   chain        ${chainUrl ?? 'none: npm has no anvil for this machine'}
+  wallet       ${lightningUrl}/pay        (pays Lightning invoices)
+  zaps         ${lightningUrl}/.well-known/lnurlp/farebox
+  relay        ${relayUrl}
   data         ${folders.join('\n               ')}
   operator     ${operator.email}  ${operator.password}
 

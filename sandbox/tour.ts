@@ -2,12 +2,17 @@ import { findRunning, type Presence } from './home.ts';
 import { StartFault } from './postgres.ts';
 import { startSandbox } from './sandbox.ts';
 import { tourCrypto } from './tour/crypto.ts';
+import { tourDvm } from './tour/dvm.ts';
 import { tourMainJob } from './tour/main-job.ts';
 import { paint, TourFault } from './tour/steps.ts';
 
 /** `npm run tour [-- NAME]`: by HTTP, step by step; exit code 0 when every step did what it should. */
 
-const tours: Record<string, (presence: Presence) => Promise<void>> = { 'main-job': tourMainJob, crypto: tourCrypto };
+const tours: Record<string, (presence: Presence) => Promise<void>> = {
+  'main-job': tourMainJob,
+  crypto: tourCrypto,
+  dvm: tourDvm,
+};
 
 try {
   const name = process.argv[2] ?? 'main-job';

@@ -21,6 +21,9 @@ import { allFigures, allPanels } from './ops.ts';
 import {
   checkoutRoutes,
   evmRail,
+  hurryInvoice,
+  invoicePages,
+  lightningRail,
   omiseRail,
   orderRoutes,
   type PaymentsDeps,
@@ -150,8 +153,14 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   await capabilities.refresh();
   const evm = evmRail(config, { log, metrics });
   void evm.confirm();
+  const onReceived = (paymentHash: string) =>
+    void hurryInvoice(db, paymentHash).then(
+      () => crew.wake('invoice-watch'),
+      () => {}, // it is looked at in its time
+    );
+  const lightning = lightningRail(config, { log, metrics, onReceived });
   const payments: PaymentsDeps = {
-    ...{ db, vault, cursors, rail, evm, capabilities, metrics, alarm, log, publicUrl, livemode, currency },
+    ...{ db, vault, cursors, rail, evm, lightning, capabilities, metrics, alarm, log, publicUrl, livemode, currency },
     priceRun: (accountId, workflowId, wished) => quoteRun(db, accountId, workflowId, wished),
     providerFees: { ranges: config.OMISE_FEES, tax: config.OMISE_FEE_TAX },
     deadlineMs: config.OMISE_DEADLINE_MS,
@@ -228,6 +237,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   await requestPages(front, { ...requests, feed });
   orderRoutes(front, { ...requests, feed, authenticator, currency });
   await checkoutRoutes(front, { ...payments, feed });
+  await invoicePages(front, { db, feed });
   await webhookRoutes(front, {
     db,
     alarm,
@@ -278,6 +288,7 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
     await selfAudit.stop();
     dvm?.close();
     rail.close();
+    lightning?.close();
     await Promise.all([evm.close(), egress.close(), webhooks.egress.close()]);
   };
   return { front, internal, workers, crew, close };

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { type Nip47Transaction, NWCWalletService, NWCWalletServiceKeyPair } from '@getalby/sdk/nwc';
 import { getPublicKey } from 'nostr-tools/pure';
 import { type Minted, mintInvoice } from './mint.ts';
@@ -9,6 +10,8 @@ export interface WalletOptions {
   relayUrl: string;
   /** Kept, where the connection is to stay the same; else new ones. */
   secrets?: WalletSecrets;
+  /** Where its invoices outlive it. */
+  memoryFile?: string;
 }
 
 export interface WalletSecrets {
@@ -56,7 +59,11 @@ export interface StandInWallet {
 const METHODS = ['get_info', 'make_invoice', 'lookup_invoice', 'list_transactions', 'notifications'] as const;
 const PAGE = 20;
 
-export async function startWallet({ relayUrl, secrets = newWalletSecrets() }: WalletOptions): Promise<StandInWallet> {
+export async function startWallet({
+  relayUrl,
+  secrets = newWalletSecrets(),
+  memoryFile,
+}: WalletOptions): Promise<StandInWallet> {
   const walletKey = getPublicKey(Uint8Array.fromHex(secrets.wallet));
   const clientKey = getPublicKey(Uint8Array.fromHex(secrets.client));
   const keys = new NWCWalletServiceKeyPair(secrets.wallet, clientKey);
@@ -64,7 +71,8 @@ export async function startWallet({ relayUrl, secrets = newWalletSecrets() }: Wa
   // It leaves the promises of its answers to nobody: one that is lost with its relay would end the process.
   const publish = service.pool.publish.bind(service.pool);
   service.pool.publish = (...args) => publish(...args).map((sent) => sent.catch(() => 'lost'));
-  const known = new Map<string, Nip47Transaction>();
+  const known = new Map<string, Nip47Transaction>(memoryFile ? remembered(memoryFile) : []);
+  const keep = () => memoryFile && writeFileSync(memoryFile, JSON.stringify([...known]));
   const asked: string[] = [];
   let faults: WalletFaults = {};
 
@@ -80,7 +88,7 @@ export async function startWallet({ relayUrl, secrets = newWalletSecrets() }: Wa
   const told = (one: Nip47Transaction): Nip47Transaction => ({
     ...one,
     amount: one.amount + (faults.msatAdded ?? 0),
-    payment_hash: faults.paymentHash ?? one.payment_hash,
+    ...(faults.paymentHash ? { payment_hash: faults.paymentHash, preimage: '' } : {}),
     ...(faults.isGenerous ? { state: 'settled', settled_at: nowS() } : {}),
   });
 
@@ -96,6 +104,7 @@ export async function startWallet({ relayUrl, secrets = newWalletSecrets() }: Wa
           ...(faults.network ? { network: faults.network } : {}),
         });
         known.set(minted.paymentHash, transactionOf(minted, amount, description ?? ''));
+        keep();
         return told(known.get(minted.paymentHash) as Nip47Transaction);
       }),
     lookupInvoice: ({ payment_hash = '' }) =>
@@ -130,6 +139,7 @@ export async function startWallet({ relayUrl, secrets = newWalletSecrets() }: Wa
         const found = [...known.values()].find((one) => one.invoice === text || one.payment_hash === text);
         if (!found || found.state === 'settled') return false;
         Object.assign(found, { state: 'settled', settled_at: nowS() });
+        keep();
         if (!faults.isDiscreet) await notify(found.payment_hash).catch(() => {}); // whoever is away does not hear it
         return true;
       },
@@ -146,6 +156,9 @@ export async function startWallet({ relayUrl, secrets = newWalletSecrets() }: Wa
     },
   };
 }
+
+const remembered = (file: string): [string, Nip47Transaction][] =>
+  existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : [];
 
 const transactionOf = (minted: Minted, amount: number, description: string): Nip47Transaction => ({
   ...{ type: 'incoming', state: 'pending', invoice: minted.invoice, description, description_hash: '' },

@@ -2,6 +2,7 @@ import { ledgerAccounts, transfers } from '../credits/index.ts';
 import { type Check, changeable, type Walk } from '../platform/audit/check.ts';
 import { keys } from '../platform/audit/own-checks.ts';
 import { arrivalsChecks } from './arrivals/audit.ts';
+import { invoicesChecks } from './lightning/audit.ts';
 import { ordersChecks } from './orders/audit.ts';
 
 /** What must hold of purchases, and between them, the provider's charges and the ledger. */
@@ -101,10 +102,11 @@ const ofPurchases: Check[] = [
   },
   {
     id: 'P06',
-    rule: "A completed purchase rests on one claim: its own successful charge, or an operator's decision; on chain, on its payment request",
+    rule: "A completed purchase rests on one claim: its own successful charge or paid invoice, or an operator's decision; on chain, on its payment request",
     over: purchases,
     broken: `p.method <> 'crypto' and ${isPaid} and ${claim(`case k.rail
       when 'operator' then k.reference = p.id::text and ${step('review_completed')} is not null
+      when 'lightning' then (select i.purchase_id = p.id and i.state = 'paid' from payments.invoices i where i.payment_hash = k.reference)
       when 'omise' then (select c.purchase_id = p.id and c.state = 'successful' from payments.charges c where c.charge_id = k.reference)
       else false end`)} is not true
       or p.method = 'crypto' and ${request(`r.credits = p.credits
@@ -156,7 +158,8 @@ const ofPurchases: Check[] = [
     over: purchases,
     broken: `p.method <> 'crypto' and p.state = 'pending' and p.expires_at < now() - interval '10 minutes' and (
       select c.attempt_id from payments.charges c
-      where c.purchase_id = p.id and c.state in ('creating', 'pending', 'successful', 'review') limit 1) is null`,
+      where c.purchase_id = p.id and c.state in ('creating', 'pending', 'successful', 'review') limit 1) is null and (
+      select i.id from payments.invoices i where i.purchase_id = p.id and i.state in ('creating', 'open') limit 1) is null`,
     only: 'live',
   },
 ];
@@ -255,6 +258,7 @@ export const paymentsChecks: Check[] = [
   ...ofRequests,
   ...ordersChecks,
   ...arrivalsChecks,
+  ...invoicesChecks,
   {
     id: 'P03',
     rule: 'Credits that were bought come from a purchase that is completed, a completion of a payment request, or an arrival',

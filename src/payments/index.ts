@@ -5,7 +5,9 @@ export { watchCapabilities } from './capability.ts';
 export { differ } from './differences.ts';
 export { paymentsEvents } from './events.ts';
 export { isPaymentCounted } from './lightning/counted.ts';
+export { invoicePages } from './lightning/page-routes.ts';
 export { receiptRoutes } from './lightning/receipt-routes.ts';
+export { hurryInvoice } from './lightning/watch.ts';
 export { paymentsOperatorRoutes } from './operator-routes.ts';
 export { differenceFigures, paidFigures, paymentsPanels } from './ops.ts';
 export { refundUriOf } from './orders/addresses.ts';
@@ -25,7 +27,7 @@ export {
 } from './purchases/refund.ts';
 export { checkReturnUri } from './purchases/start.ts';
 export type { PricedRun } from './quotes/quote.ts';
-export { evmRail, omiseRail, zapRules } from './rails/configured.ts';
+export { evmRail, lightningRail, omiseRail, zapRules } from './rails/configured.ts';
 export type { EvmRail } from './rails/evm/evm.ts';
 export { displayAmount, type Terms as ChainTerms } from './rails/evm/terms.ts';
 export type { ReceiptCode } from './rails/lightning/receipt-codes.ts';

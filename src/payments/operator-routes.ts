@@ -6,6 +6,7 @@ import { listOf, PageQuery } from '../platform/http/lists.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { amountIn, answers, idParam, line } from '../platform/http/wire.ts';
+import { LightningPriceOut, MsatIn, renderMsat, setPrice } from './lightning/prices.ts';
 import { PriceOut, renderPrices, setPrices } from './package-prices.ts';
 import { changePackage, createPackage, findPackage, listPackages, PackageOut, renderPackage } from './packages.ts';
 import { purchasesOperatorRoutes } from './purchases/operator-routes.ts';
@@ -56,6 +57,39 @@ function packageRoutes(app: App, { db, evm, vault, cursors, currency }: Payments
           requestId: request.id,
         });
         return { object: 'package_prices' as const, prices: renderPrices(evm, prices) };
+      }),
+  );
+
+  app.put(
+    '/v1/admin/packages/:id/lightning-price',
+    {
+      config: { access: 'operator', rate: 'money' },
+      schema: {
+        tags,
+        summary: 'What a package costs in Lightning; null: it is not sold so',
+        params: idParam('package'),
+        body: z.strictObject({ amount_msat: MsatIn.nullable() }),
+        response: answers({
+          200: z
+            .object({ object: z.literal('lightning_price'), price: LightningPriceOut.nullable() })
+            .meta({ id: 'PackageLightningPrice' }),
+        }),
+      },
+    },
+    async (request) =>
+      db.transaction(async (tx) => {
+        const { id } = request.params;
+        const { amount_msat: msat } = request.body;
+        if (!(await findPackage(tx, id))) throw new Problem('not_found');
+        await setPrice(tx, id, msat);
+        await audit(tx, {
+          actor: callerOf(request).accountId,
+          action: 'payments.package_priced',
+          subjectId: id,
+          detail: { lightning_msat: msat?.toString() ?? null },
+          requestId: request.id,
+        });
+        return { object: 'lightning_price' as const, price: msat === null ? null : renderMsat(msat) };
       }),
   );
 

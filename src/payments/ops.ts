@@ -8,7 +8,7 @@ import { figure, hoursAgo, withinADay } from '../platform/ops/day.ts';
 import { inOneLine, stepOf } from '../platform/ops/evidence.ts';
 import type { Action, Case, Figures, Panel } from '../platform/ops/panel.ts';
 import { resolveDifference } from './differences.ts';
-import { convergeAll } from './purchases/converge.ts';
+import { lookAgain } from './lightning/look-again.ts';
 import { type Purchase, trailOf } from './purchases/history.ts';
 import { resolveReview } from './purchases/resolve.ts';
 import { completions } from './requests/tables.ts';
@@ -83,7 +83,8 @@ async function reviewOf(deps: PaymentsDeps, purchase: Purchase): Promise<Case> {
   };
 }
 
-function reviewActions(deps: PaymentsDeps, { id, credits }: Purchase): Action[] {
+function reviewActions(deps: PaymentsDeps, purchase: Purchase): Action[] {
+  const { id, credits } = purchase;
   let lookedBy = '';
   return [
     {
@@ -104,13 +105,13 @@ function reviewActions(deps: PaymentsDeps, { id, credits }: Purchase): Action[] 
       name: 'look',
       label: 'Ask the provider again',
       isRefusal: true,
-      effect: 'Reads the charges of this purchase back, and books what they show. It decides nothing else.',
+      effect: 'Reads what pays this purchase back, and books what it shows. It decides nothing else.',
       run: async (tx, { operatorId, requestId, reason }) => {
         lookedBy = operatorId;
         const action = 'payments.review_looked_at';
         await audit(tx, { actor: operatorId, action, subjectId: id, detail: { reason }, requestId });
       },
-      after: () => convergeAll(deps, id, `account:${lookedBy}`),
+      after: () => lookAgain(deps, purchase, `account:${lookedBy}`),
     },
   ];
 }

@@ -8,6 +8,9 @@ import type { App } from '../platform/http/server.ts';
 import { answers, idIn, idParam } from '../platform/http/wire.ts';
 import { type Capabilities, METHODS } from './capability.ts';
 import { feeRoutes } from './fees/routes.ts';
+import { buyByInvoice } from './lightning/buy.ts';
+import { cancelInvoice } from './lightning/cancel.ts';
+import { LightningPriceOut, lightningPricesOf, renderMsat } from './lightning/prices.ts';
 import { type Price, PriceOut, pricesOf, renderPrices } from './package-prices.ts';
 import { findPackage, listPackages, type Package, PackageOut, renderPackage } from './packages.ts';
 import { sendQr } from './pages/qr.ts';
@@ -17,6 +20,7 @@ import { findPurchase, listPurchases, PurchaseOut, type PurchaseView, renderPurc
 import { type PurchaseOrder, type StartDeps, startPurchase } from './purchases/start.ts';
 import { type QuoteRouteDeps, quoteRoutes } from './quotes/routes.ts';
 import type { EvmRail } from './rails/evm/evm.ts';
+import type { LightningRail } from './rails/lightning/lightning.ts';
 import type { Rail } from './rails/rail.ts';
 import { buyOnChain } from './requests/buy.ts';
 import { cancelBuying } from './requests/cancel.ts';
@@ -26,6 +30,8 @@ export interface PaymentsDeps extends StartDeps, ConvergeDeps, QuoteRouteDeps {
   cursors: Cursors;
   rail: Rail;
   evm: EvmRail;
+  /** `null`: no wallet is connected. */
+  lightning: LightningRail | null;
   capabilities: Capabilities;
   /** Of fee structures, by one account. */
   evaluationsPerMinute: number;
@@ -59,17 +65,19 @@ const Method = z
         .default(null)
         .describe('a DID of the account; the oldest by default'),
     }),
+    z.strictObject({ type: z.literal('lightning') }),
   ])
   .meta({ id: 'PaymentMethod' });
 
-type Crypto = Extract<z.infer<typeof Method>, { type: 'crypto' }>;
+type OfOthers = Extract<z.infer<typeof Method>, { type: 'crypto' | 'lightning' }>;
 
-const methodOf = (method: Exclude<z.infer<typeof Method>, Crypto>): PurchaseOrder['method'] =>
+const methodOf = (method: Exclude<z.infer<typeof Method>, OfOthers>): PurchaseOrder['method'] =>
   method.type === 'truemoney' ? { type: 'truemoney', phoneNumber: method.phone_number } : method;
 
 const OfferedPackageOut = PackageOut.extend({
-  methods: z.array(z.enum([...METHODS, 'payment_link', 'crypto'])),
+  methods: z.array(z.enum([...METHODS, 'payment_link', 'crypto', 'lightning'])),
   crypto_prices: z.array(PriceOut).describe('for the method `crypto`'),
+  lightning_price: LightningPriceOut.nullable().describe('for the method `lightning`'),
 }).meta({ id: 'OfferedPackage' });
 
 /** Packages, purchases, what payments cost, and what an exchange's fees mean. */
@@ -81,16 +89,22 @@ export function paymentsRoutes(app: App, deps: PaymentsDeps): void {
   quoteRoutes(app, deps);
 }
 
-function packageRoutes(app: App, { db, evm, cursors, capabilities }: PaymentsDeps): void {
-  const render = (one: Package, prices: Price[]): z.infer<typeof OfferedPackageOut> => {
+function packageRoutes(app: App, { db, evm, lightning, cursors, capabilities }: PaymentsDeps): void {
+  const render = (one: Package, prices: Price[], msats: Map<string, bigint>): z.infer<typeof OfferedPackageOut> => {
+    const msat = lightning ? msats.get(one.id) : undefined;
     const crypto = renderPrices(
       evm,
       prices.filter(({ packageId }) => packageId === one.id),
     );
     return {
       ...renderPackage(one),
-      methods: [...capabilities.methodsFor(one), 'payment_link', ...(crypto.length > 0 ? (['crypto'] as const) : [])],
+      methods: [
+        ...[...capabilities.methodsFor(one), 'payment_link' as const],
+        ...(crypto.length > 0 ? (['crypto'] as const) : []),
+        ...(msat === undefined ? [] : (['lightning'] as const)),
+      ],
       crypto_prices: crypto,
+      lightning_price: msat === undefined ? null : renderMsat(msat),
     };
   };
 
@@ -108,11 +122,9 @@ function packageRoutes(app: App, { db, evm, cursors, capabilities }: PaymentsDep
     async (request) => {
       const after = cursors.read('packages', 'everybody', request.query);
       const rows = await listPackages(db, true, after, request.query.limit + 1);
-      const prices = await pricesOf(
-        db,
-        rows.map(({ id }) => id),
-      );
-      const renderOne = (one: Package) => render(one, prices);
+      const ids = rows.map(({ id }) => id);
+      const [prices, msats] = [await pricesOf(db, ids), await lightningPricesOf(db, ids)];
+      const renderOne = (one: Package) => render(one, prices, msats);
       return cursors.page('packages', 'everybody', request.query, rows, (one) => one.id, renderOne);
     },
   );
@@ -131,7 +143,7 @@ function packageRoutes(app: App, { db, evm, cursors, capabilities }: PaymentsDep
     async (request) => {
       const one = await findPackage(db, request.params.id);
       if (!one?.active) throw new Problem('not_found');
-      return render(one, await pricesOf(db, [one.id]));
+      return render(one, await pricesOf(db, [one.id]), await lightningPricesOf(db, [one.id]));
     },
   );
 }
@@ -145,7 +157,7 @@ function startRoute(app: App, deps: PaymentsDeps): void {
         tags: ['purchases'],
         summary: 'Buy a package',
         description:
-          'Cards are named by a token that the browser made; a card number is refused. `payment_link` gives a page on which anybody with the link can pay; `crypto` gives a payment request, to be agreed to and paid on chain.',
+          'Cards are named by a token that the browser made; a card number is refused. `payment_link` gives a page on which anybody with the link can pay; `crypto` gives a payment request, to be agreed to and paid on chain; `lightning` an invoice.',
         body: z.strictObject({
           package_id: idIn('package'),
           method: Method,
@@ -162,7 +174,9 @@ function startRoute(app: App, deps: PaymentsDeps): void {
       const { purchaseId, replayed } =
         method.type === 'crypto'
           ? await buyOnChain(deps, keyed, { ...order, asset: method.asset, payer: method.payer })
-          : await startPurchase(deps, keyed, { ...order, method: methodOf(method) });
+          : method.type === 'lightning'
+            ? await buyByInvoice(deps, keyed, order)
+            : await startPurchase(deps, keyed, { ...order, method: methodOf(method) });
       deps.wakePoller();
       const view = await findPurchase(deps.db, keyed.accountId, purchaseId);
       if (!view) throw new Error('a purchase that vanished');
@@ -244,6 +258,7 @@ function purchaseRoutes(app: App, deps: PaymentsDeps): void {
       const { accountId } = callerOf(request);
       const { purchase } = await own(accountId, request.params.id);
       if (purchase.method === 'crypto') await db.transaction((tx) => cancelBuying(tx, purchase.id, accountId));
+      else if (purchase.method === 'lightning') await cancelInvoice(deps, purchase);
       else await cancelPurchase(deps, purchase);
       return render(await own(accountId, request.params.id));
     },

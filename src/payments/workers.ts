@@ -1,5 +1,6 @@
 import type { Worker } from '../platform/delivery/worker.ts';
 import type { Capabilities } from './capability.ts';
+import { invoiceSweeper, invoiceWatcher, type WatchDeps } from './lightning/watch.ts';
 import type { ConvergeDeps } from './purchases/converge.ts';
 import { attemptPoller, purchaseExpirer } from './reconcile/poll.ts';
 import { reconciler } from './reconcile/report.ts';
@@ -10,7 +11,7 @@ import { inboxReaper, inboxWorker } from './webhooks/inbox.ts';
 
 /** Everything that brings payments home without being asked. */
 export const paymentsWorkers = (
-  deps: ConvergeDeps & RequestWorkDeps & { capabilities: Capabilities; wakeChecker(): void },
+  deps: ConvergeDeps & RequestWorkDeps & WatchDeps & { capabilities: Capabilities; wakeChecker(): void },
 ): Worker[] => [
   inboxWorker(deps),
   attemptPoller(deps),
@@ -21,5 +22,7 @@ export const paymentsWorkers = (
   transactionChecker(deps),
   requestExpirer(deps),
   chainWatcher(deps),
+  invoiceWatcher(deps),
+  invoiceSweeper(deps),
   deps.capabilities.worker,
 ];

@@ -7,6 +7,8 @@ export function createMetrics() {
   collectDefaultMetrics({ register: registry, prefix: 'farebox_' });
   /** When the last audit was finished. */
   const audited: { at?: Date } = {};
+  /** When the wallet has last told what became of an invoice. */
+  const walletTold: { at?: Date } = {};
   return {
     registry,
     requests: new Histogram({
@@ -80,6 +82,16 @@ export function createMetrics() {
       name: 'farebox_event_horizon_age_seconds',
       help: 'How long the oldest writing transaction has been holding events back',
       registers,
+    }),
+    walletTold,
+    walletAge: new Gauge({
+      name: 'farebox_lightning_wallet_age_seconds',
+      help: 'Time since the Lightning wallet has last told of an invoice',
+      registers,
+      collect() {
+        if (walletTold.at) this.set((Date.now() - walletTold.at.getTime()) / 1000);
+        else this.remove();
+      },
     }),
     audited,
     auditOffending: new Gauge({

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { evmChains } from './chain-settings.ts';
-import { relayUrls, secretKey, zapProviders } from './nostr/settings.ts';
+import { relayUrls, secretKey, walletConnection, zapProviders } from './nostr/settings.ts';
 import {
   basisPointRanges,
   databaseUrl,
@@ -13,6 +13,8 @@ import {
   whole,
   yesNo,
 } from './setting-shapes.ts';
+
+const HOST_PORT = /^(\[[\da-f:.]+\]|[^\s:/[\]]+):\d{1,5}$/i;
 
 /** Everything an operator can set, in one place. `.env.example` is generated from the descriptions here (`npm run docs`). */
 
@@ -192,6 +194,13 @@ export const settings = {
     secret: true,
   }),
 
+  NWC_URL: setting(walletConnection.optional(), {
+    group: 'Lightning and Nostr',
+    description:
+      'Connection to the wallet that makes our invoices (NIP-47); one that can only receive is enough. Absent: no Lightning.',
+    example: 'nostr+walletconnect://KEY?relay=wss://relay.example.com&secret=SECRET',
+    secret: true,
+  }),
   NOSTR_SECRET_KEY: setting(secretKey.optional(), {
     group: 'Lightning and Nostr',
     description: 'Our key on Nostr, nsec1… or hex: who is zapped, and who signs. Absent: nobody can zap us.',
@@ -204,7 +213,7 @@ export const settings = {
       'Relays on which jobs are taken and answered, in the name of NOSTR_SECRET_KEY; wss (ws on this machine only). Empty: none, and everything else works.',
     example: 'wss://relay.example.com,wss://nos.example.org',
   }),
-  NOSTR_ALLOW: setting(list.prefault(''), {
+  NOSTR_ALLOW: setting(list.pipe(z.array(z.string().regex(HOST_PORT, 'must hold relays as host:port'))).prefault(''), {
     group: 'Lightning and Nostr',
     description: 'Private relays, as host:port, that customers may name for their answers. Others must be public.',
     example: 'relay.internal:7777',
@@ -273,9 +282,7 @@ export const settings = {
   }),
 
   EGRESS_ALLOW: setting(
-    list
-      .pipe(z.array(z.string().regex(/^(\[[\da-f:.]+\]|[^\s:/[\]]+):\d{1,5}$/i, 'must hold targets as host:port')))
-      .prefault(''),
+    list.pipe(z.array(z.string().regex(HOST_PORT, 'must hold targets as host:port'))).prefault(''),
     {
       group: 'Executors',
       description: 'Private targets that executors may live at, host:port each. Everything else must be public https.',
@@ -284,9 +291,7 @@ export const settings = {
   ),
 
   WEBHOOK_ALLOW: setting(
-    list
-      .pipe(z.array(z.string().regex(/^(\[[\da-f:.]+\]|[^\s:/[\]]+):\d{1,5}$/i, 'must hold targets as host:port')))
-      .prefault(''),
+    list.pipe(z.array(z.string().regex(HOST_PORT, 'must hold targets as host:port'))).prefault(''),
     {
       group: 'Webhooks',
       description:

@@ -42,6 +42,7 @@ test('what is overdue is asked of a live database only, and what must be seen at
     'P17',
     'P25',
     'P26',
+    'P52',
     'R11',
     'W06',
     'W19',

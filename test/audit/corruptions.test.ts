@@ -5,6 +5,7 @@ import { databaseCorruptions } from './database-corruptions.ts';
 import { didCorruptions } from './did-corruptions.ts';
 import { dvmCorruptions } from './dvm-corruptions.ts';
 import { type Corruption, ledgerCorruptions } from './ledger-corruptions.ts';
+import { lightningCorruptions } from './lightning-corruptions.ts';
 import { auditWithin, brokenIn, checks, type LivedIn, liveIn } from './lived-in.ts';
 import { orderCorruptions } from './order-corruptions.ts';
 import { refundCorruptions } from './refund-corruptions.ts';
@@ -28,6 +29,7 @@ const corruptions: Corruption[] = [
   ...orderCorruptions,
   ...askCorruptions,
   ...dvmCorruptions,
+  ...lightningCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

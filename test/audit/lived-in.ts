@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import postgres from 'postgres';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import { type StandInWallet, startWallet } from '../../sandbox/lightning/wallet.ts';
 import { startRelay } from '../../sandbox/nostr/relay.ts';
 import { allChecks } from '../../src/audit.ts';
 import { settle } from '../../src/payments/index.ts';
@@ -77,11 +78,13 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   const database = await cloneDatabase();
   const chain = findAnvil() ? await startChain() : undefined;
   const [relay, nostrKey] = [await startRelay(), new Uint8Array(randomBytes(32))];
+  const wallet = await startWallet({ relayUrl: relay.url });
   const env = {
     ...settingsOf(nostrKey, [relay.url]),
     EVM_CHAINS: JSON.stringify(chain ? [chain.setting] : []),
     EGRESS_ALLOW: `127.0.0.1:${executor.port}`,
     WEBHOOK_ALLOW: receiver.target,
+    NWC_URL: wallet.connectionUrl,
     ...options.env,
   };
   const farebox = await startFarebox({ ...options, database, env });
@@ -101,6 +104,7 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
   await hold(shop, ada);
   await identify(shop, ada);
   await sell(shop);
+  await payInvoices(shop, wallet);
   if (chain) await payOnChain(shop, chain);
   await heard(ada);
   return {
@@ -109,8 +113,9 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
       await executor.close();
       await farebox.stop();
       await receiver.close();
-      await chain?.stop();
+      wallet.close();
       await relay.close();
+      await chain?.stop();
     },
     close: async () => {
       await shop.stop();
@@ -300,6 +305,18 @@ async function sell({ farebox, operator }: Shop): Promise<void> {
   await order();
   await reader.claim(await order());
   await buyer.buy(await order('a-session-of-mine'));
+}
+
+/** Invoices that are paid, and still to be paid. */
+async function payInvoices({ farebox, operator, pack, buy }: Shop, wallet: StandInWallet): Promise<void> {
+  await operator.ok('PUT', `/v1/admin/packages/${pack.id}/lightning-price`, { body: { amount_msat: '21000' } });
+  const customer = await newCustomer(farebox);
+  const [paid] = [await buy(customer, { type: 'lightning' }), await buy(customer, { type: 'lightning' })];
+  await wallet.control.pay(paid.lightning.invoice);
+  await eventually(
+    () => customer.ok('GET', `/v1/purchases/${paid.id}`),
+    ({ status }) => status === 'completed',
+  );
 }
 
 async function correct({ operator }: Shop, ada: Client, bob: Client): Promise<void> {

@@ -5,6 +5,7 @@ import { askScenarios } from './ask-scenarios.ts';
 import type { CellPlan } from './cell.ts';
 import { dvmScenarios } from './dvm-scenarios.ts';
 import { identityScenarios } from './identity-scenarios.ts';
+import { lightningScenarios } from './lightning-scenarios.ts';
 import { orderScenarios } from './order-scenarios.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { platformScenarios } from './platform-scenarios.ts';
@@ -26,6 +27,7 @@ export const halves = {
     ...webhookScenarios,
     ...orderScenarios,
     ...askScenarios,
+    ...lightningScenarios,
   ],
   'what is asked for over relays': dvmScenarios,
 };

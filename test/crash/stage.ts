@@ -5,6 +5,8 @@ import type postgres from 'postgres';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { startChain } from '../../sandbox/chain/chain.ts';
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import { type StandInWallet, startWallet } from '../../sandbox/lightning/wallet.ts';
+import { startRelay } from '../../sandbox/nostr/relay.ts';
 import type { OmiseControl } from '../../sandbox/omise/control/control.ts';
 import { type Balancer, startBalancer } from '../harness/balancer.ts';
 import { type Client, type Json, newCustomer, newOperator } from '../harness/client.ts';
@@ -27,6 +29,8 @@ export interface CrashStage {
   omise: OmiseControl;
   executor: Executor;
   receiver: Receiver;
+  /** The wallet that makes the invoices. */
+  wallet: StandInWallet['control'];
   /** A chain, and a merchant who asks to be paid on it; there where npm has an anvil. */
   requests(): Promise<Omit<RequestStage, 'close'>>;
   /** Relays that jobs come over; there where they were asked for. */
@@ -54,9 +58,11 @@ export async function openCrashStage({ hasRelays = false } = {}): Promise<CrashS
   const receiver = await startReceiver();
   const chain = findAnvil() ? await startChain() : undefined;
   const relays = hasRelays ? await openRelaysHere() : undefined;
+  const relay = await startRelay();
+  const wallet = await startWallet({ relayUrl: relay.url });
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
-    ...{ ...settings, PUBLIC_URL: front.url },
+    ...{ ...settings, PUBLIC_URL: front.url, NWC_URL: wallet.connectionUrl },
     ...{ EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target },
     ...relays?.env,
     ...(chain ? { EVM_CHAINS: JSON.stringify([chain.setting]) } : {}),
@@ -70,11 +76,14 @@ export async function openCrashStage({ hasRelays = false } = {}): Promise<CrashS
   const farebox = { ...one, url: front.url, internalUrl: inner.url };
   const operator = await newOperator(farebox);
   const shop = await shopOf(farebox);
+  const price = { amount_msat: '21000' };
+  await operator.ok('PUT', `/v1/admin/packages/${shop.pack.id}/lightning-price`, { body: price });
   let requests: ReturnType<CrashStage['requests']> | undefined;
   const services = new Map<string, Promise<Json>>();
   return {
     ...{ farebox, front, inner, replicas, executor, receiver, relays, operator, shop, folder },
     omise: omise.control,
+    wallet: wallet.control,
     sql: shop.sql,
     requests: () => {
       if (!chain) throw new Error('there is no chain here');
@@ -96,6 +105,8 @@ export async function openCrashStage({ hasRelays = false } = {}): Promise<CrashS
       await shop.stop();
       await chain?.stop();
       await relays?.close();
+      wallet.close();
+      await relay.close();
       await Promise.all([executor.close(), receiver.close(), omise.close(), front.close(), inner.close()]);
       await database.drop();
       await rm(folder, { recursive: true });

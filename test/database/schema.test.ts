@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as credits from '../../src/credits/tables.ts';
 import * as identity from '../../src/identity/tables.ts';
 import * as arrivals from '../../src/payments/arrivals/tables.ts';
+import * as lightning from '../../src/payments/lightning/tables.ts';
 import * as orders from '../../src/payments/orders/tables.ts';
 import * as requests from '../../src/payments/requests/tables.ts';
 import * as purchases from '../../src/payments/tables.ts';
@@ -15,7 +16,7 @@ import * as dvm from '../../src/workflows/dvm/tables.ts';
 import * as runs from '../../src/workflows/tables.ts';
 import { cloneDatabase, type TestDatabase } from '../harness/database.ts';
 
-const payments = { ...purchases, ...requests, ...orders, ...arrivals };
+const payments = { ...purchases, ...requests, ...orders, ...arrivals, ...lightning };
 const workflows = { ...runs, ...asks, ...dvm };
 const contexts = { credits, identity, payments, platform, refunds, workflows };
 const described = Object.entries(contexts).flatMap(([context, exported]) =>
@@ -167,6 +168,11 @@ const hotQueries: Record<string, string> = {
     "select * from identity.did_challenges where expires_at < now() - interval '1 day' and (consumed_at is null or purpose in ('login', 'status'))",
   'the due webhooks':
     "select * from payments.webhook_inbox where state = 'received' and next_attempt_at <= now() order by next_attempt_at limit 50",
+  'what is to be published':
+    'select * from workflows.nostr_events where published_at is null and next_at <= now() order by next_at limit 50',
+  'the jobs that are open':
+    'select * from workflows.nostr_jobs where closed_at is null and next_at <= now() order by next_at limit 50',
+  'the due invoices': 'select * from payments.invoices where next_check_at < now() order by next_check_at limit 16',
   'the queue of a service':
     "select * from workflows.runs where service_id = gen_random_uuid() and state in ('queued', 'running') and next_attempt_at <= now()",
 };

@@ -50,6 +50,13 @@ const checkout = async (world: World, method?: Json) => {
   const purchase = await world.buy(world.owner, method);
   return { purchase, path: `/checkout/${tokenOf(purchase.status_url)}` };
 };
+/** A purchase by Lightning, with the path of its page. */
+const invoiced = async (world: World) => {
+  const path = admin(`packages/${world.pack.id}/lightning-price`);
+  await world.operator.ok('PUT', path, { body: { amount_msat: '21000' } });
+  const purchase = await world.buy(world.owner, { type: 'lightning' });
+  return { path: `/lightning/${tokenOf(purchase.status_url)}` };
+};
 /** Orders of the operator's, who is a shop, too; taken and paid by the owner's wallet. */
 const orders = async (world: World) => {
   await link(world.owner, walletOwner);
@@ -378,6 +385,8 @@ export const requests: Record<string, Ask> = {
   'GET /ops/:panel/:id': inOps(async (world) => `/ops/refunds/${await refunded(world)}`),
   'GET /ops/:panel/:id/:action': inOps(async (world) => `${await openDifference(world)}/close`),
   'POST /ops/:panel/:id/:action': inOps(async (world) => `${await openDifference(world)}/close`, { reason }),
+  'GET /lightning/:token': async (world) => at((await invoiced(world)).path),
+  'GET /lightning/:token/events': async (world) => ({ path: `${(await invoiced(world)).path}/events`, endless: true }),
   'GET /checkout/:token': async (world) => at((await checkout(world)).path),
   'GET /checkout/:token/qr': async (world) => at(`${(await checkout(world)).path}/qr`),
   'GET /checkout/:token/events': async (world) => {
@@ -428,6 +437,8 @@ export const requests: Record<string, Ask> = {
   'PATCH /v1/admin/packages/:id': ({ pack }) => at(admin(`packages/${pack.id}`), { description: 'more of it' }),
   'PUT /v1/admin/packages/:id/crypto-prices': ({ pack, coin }) =>
     at(admin(`packages/${pack.id}/crypto-prices`), { prices: [{ asset: coin, amount: '1' }] }),
+  'PUT /v1/admin/packages/:id/lightning-price': ({ pack }) =>
+    at(admin(`packages/${pack.id}/lightning-price`), { amount_msat: '21000' }),
   'GET /v1/admin/payment-requests': () => at(admin('payment-requests')),
   'GET /v1/admin/payment-requests/:id': async (world) => at(admin(`payment-requests/${(await newRequest(world)).id}`)),
   'GET /v1/admin/purchases': () => at(admin('purchases')),

@@ -15,7 +15,7 @@ afterAll(() => farebox.stop());
 
 const sides = [['public', publicRoutes] as const, ['internal', internalRoutes] as const];
 /** What is for people or for the tools themselves is not part of the API. */
-const isPage = (pattern: string) => /^\/(checkout|pay|reset-password|ops|docs|openapi\.json)/.test(pattern);
+const isPage = (pattern: string) => /^\/(checkout|pay|lightning|reset-password|ops|docs|openapi\.json)/.test(pattern);
 const operations = (document: Json): [path: string, method: string, operation: Json][] =>
   Object.entries<Json>(document.paths).flatMap(([path, item]) =>
     Object.entries<Json>(item).map(([method, operation]): [string, string, Json] => [path, method, operation]),

@@ -1,4 +1,6 @@
 import { type Executor, startExecutor } from '../../sandbox/executor/server.ts';
+import { startWallet } from '../../sandbox/lightning/wallet.ts';
+import { startRelay } from '../../sandbox/nostr/relay.ts';
 import {
   type CallOptions,
   type Client,
@@ -37,8 +39,11 @@ export interface World {
 
 export async function openWorld(options: FareboxOptions = {}): Promise<World> {
   const [executor, receiver, chain] = [await startExecutor(), await startReceiver(), await startStillChain()];
+  const relay = await startRelay();
+  const wallet = await startWallet({ relayUrl: relay.url });
   const env = {
     ...{ EGRESS_ALLOW: `127.0.0.1:${executor.port}`, WEBHOOK_ALLOW: receiver.target, EVM_CHAINS: chain.setting },
+    NWC_URL: wallet.connectionUrl,
     ...options.env,
   };
   const farebox = await fareboxForFile({ ...options, env });
@@ -71,6 +76,8 @@ export async function openWorld(options: FareboxOptions = {}): Promise<World> {
     stop: async () => {
       chain.stop();
       await farebox.stop();
+      wallet.close();
+      await relay.close();
       await Promise.all([executor.close(), receiver.close()]);
     },
   };

@@ -1,3 +1,4 @@
+import { decrypt, encrypt } from 'nostr-tools/nip04';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { type StandInWallet, startWallet, type WalletFaults } from '../../sandbox/lightning/wallet.ts';
 import { type StandInRelay, startRelay } from '../../sandbox/nostr/relay.ts';
@@ -34,7 +35,6 @@ const railTo = ({ connectionUrl }: StandInWallet, deadlineMs = 5_000, networks =
     log: createLog('silent'),
     onCall: (method, outcome) => void calls.push(`${method} ${outcome}`),
     onReceived: (paymentHash) => void received.push(paymentHash),
-    onOpen: () => {},
   });
 /** One that does not wait long. */
 const hasty = () => {
@@ -136,6 +136,54 @@ test.each([
   const rail = railTo({ ...wallet, connectionUrl: url });
   onTestFinished(() => rail.close());
   expect(await rail.look('ab'.repeat(32))).toEqual({ outcome: 'unknown', reason: 'unreadable_reply' });
+});
+
+test('a wallet that knows only NIP-04 is asked, and believed, by that', async () => {
+  const walletKey = new Uint8Array(32).fill(9);
+  const clientKey = new Uint8Array(32).fill(8);
+  const client = publicKeyOf(clientKey);
+  const created_at = Math.floor(Date.now() / 1000);
+  const paymentHash = 'ab'.repeat(32);
+  const sealed = (kind: number, value: unknown, tags: string[][]) =>
+    signEvent({ kind, created_at, tags, content: encrypt(walletKey, client, JSON.stringify(value)) }, walletKey);
+  const info = signEvent({ kind: 13194, created_at, tags: [], content: 'make_invoice lookup_invoice' }, walletKey);
+  const relay = await hostileRelay(([type, first, filter], say) => {
+    const tell = (id: unknown, event: unknown) => say(JSON.stringify(['EVENT', id, event]));
+    if (type === 'REQ' && (filter as { kinds: number[] }).kinds[0] === 13194) {
+      tell(first, info);
+      say(JSON.stringify(['EOSE', first]));
+    } else if (type === 'EVENT') {
+      const { id, content, tags } = first as { id: string; content: string; tags: string[][] };
+      const { method } = JSON.parse(decrypt(walletKey, client, content));
+      expect([method, tags.map(([name]) => name)]).toEqual(['lookup_invoice', ['p', 'expiration']]);
+      const following = relay.heard.find(
+        ([said, , asked]) => said === 'REQ' && (asked as { kinds: number[] }).kinds[0] === 23195,
+      );
+      const result = { payment_hash: paymentHash, amount: 5, settled_at: created_at };
+      tell(
+        following?.[1],
+        sealed(23195, { result_type: method, result }, [
+          ['e', id],
+          ['p', client],
+        ]),
+      );
+      const told = { notification_type: 'payment_received', notification: { payment_hash: paymentHash } };
+      tell(following?.[1], sealed(23196, told, [['p', client]]));
+    }
+  });
+  const url = `nostr+walletconnect://${publicKeyOf(walletKey)}?relay=${encodeURIComponent(relay.url)}&secret=${clientKey.toHex()}`;
+  const rail = railTo({ ...wallet, connectionUrl: url });
+  onTestFinished(() => rail.close());
+  await eventually(
+    async () => relay.heard.filter(([type]) => type === 'CLOSE'),
+    (closed) => closed.length > 0, // it has read how the wallet wants to be written to
+  );
+  const value = { paymentHash, amountMsat: 5n, isSettled: true };
+  expect(await rail.look(paymentHash)).toEqual({ outcome: 'ok', value });
+  await eventually(
+    async () => received,
+    (all) => all.includes(paymentHash),
+  );
 });
 
 test('a relay that is gone is trouble, and not a failed payment; back again, everything goes on', async () => {

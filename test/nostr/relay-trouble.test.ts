@@ -4,6 +4,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { startRelay } from '../../sandbox/nostr/relay.ts';
 import { publicKeyOf } from '../../src/platform/nostr/event.ts';
 import { eventually } from '../harness/client.ts';
+import { startProxy } from '../harness/tcp-proxy.ts';
 import { hostileRelay } from './hostile-relay.ts';
 import { listen, note, ourKey, relaysFor } from './stage.ts';
 
@@ -52,11 +53,30 @@ test('a relay that ends a question until it knows us is asked again', async () =
   ]);
 });
 
+test('a relay that asks again and again who we are is told five times', async () => {
+  const event = note();
+  const relay = await hostileRelay(([type, first], say) => {
+    if (type === 'REQ') for (let n = 0; n < 50; n += 1) say(text('AUTH', `challenge ${n}`));
+    if (type === 'REQ') say(text('EVENT', first, event));
+    if (type === 'AUTH') say(text('OK', (first as { id: string }).id, false, 'restricted: never'));
+    if (type === 'AUTH') say(text('AUTH', 'once more'));
+  });
+  const { heard } = listen(relaysFor([relay.url], { catchUpEveryMs: 60_000 }));
+  await has(heard, event.content);
+  await eventually(
+    async () => relay.heard.filter(([type]) => type === 'AUTH').length,
+    (count) => count >= 5,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 100)); // for a sixth to come
+  expect(relay.heard.filter(([type]) => type === 'AUTH')).toHaveLength(5);
+});
+
 test('what is no event, not asked for, or not signed is not told; what is no message is passed over', async () => {
   const good = note();
   const relay = await hostileRelay(([type, id], say) => {
     if (type !== 'REQ') return;
-    const bad: unknown[] = [{}, null, 'x', { ...good, sig: 'f'.repeat(128) }, { ...good, content: 'changed' }];
+    const forged = { ...note(), sig: good.sig };
+    const bad: unknown[] = [{}, null, 'x', forged, { ...good, sig: 'f'.repeat(128) }, { ...good, content: 'changed' }];
     const foreign = [note({ kind: 1 }), note({ tags: [] }), note({ created_at: 1_000 })];
     for (const one of ['{', 'null', '[]', '["NOTICE"]', text('EOSE', 'nobody'), text('OK', 5)]) say(one);
     say(Buffer.from([1, 2, 3]));
@@ -80,6 +100,24 @@ test('a message without end ends the connection, and the relay is called again',
   const { heard } = listen(relaysFor([relay.url]));
   await has(heard, event.content);
   expect(relay.connections()).toBeGreaterThan(1);
+});
+
+test('a network that is cut without a word is noticed, and the relay is called again by another way', async () => {
+  const relay = await startRelay();
+  const proxy = await startProxy({ target: { port: relay.port } });
+  onTestFinished(async () => void (await Promise.all([proxy.close(), relay.close()])));
+  const url = `ws://127.0.0.1:${proxy.port}`;
+  const relays = relaysFor([url], { pingEveryMs: 200, catchUpEveryMs: 60_000 });
+  const { heard } = listen(relays);
+  await eventually(
+    async () => relays.standing(),
+    ([one]) => one?.isOpen === true,
+  );
+  proxy.halfOpen('server');
+  const event = note();
+  await relaysFor([relay.url], { key: null }).publish(event);
+  await has(heard, event.content);
+  expect(proxy.accepted).toBe(2);
 });
 
 test('a relay with more than one page is read to its end', async () => {
@@ -115,13 +153,14 @@ test('relays of strangers are handed what is for them, unless they lie where str
       'wss://[::1]/',
     ],
     ...['wss://10.0.0.1', 'wss://user:pass@public.example.com', 'wss://public.example.com:22', 'wss://router.internal'],
-    ...[theirs.url, theirs.url, ours.url, 'wss://evil.example.com'],
+    ...[theirs.url, theirs.url, ours.url, 'wss://evil.example.com', 'wss://public.example.com/#fragment'],
   ];
   const published = await relays.publish(event, named);
   expect(Object.fromEntries(published)).toEqual({
     [ours.url]: { outcome: 'taken' },
     [theirs.url]: { outcome: 'taken' },
     'wss://evil.example.com': { outcome: 'unknown', reason: 'no_connection' },
+    'wss://public.example.com/#fragment': { outcome: 'unknown', reason: 'no_connection' },
   });
   await eventually(
     async () => theirs.control.connections(),

@@ -39,12 +39,12 @@ describe.each(Object.entries(makers))('a relay by %s', (_, make) => {
 
   test('it may be killed and come back: everything that it had meanwhile is heard', async () => {
     const relay = await started(make);
-    const relays = relaysFor([relay.url]);
+    const relays = relaysFor([relay.url], { catchUpEveryMs: 60_000 }); // it is the connection that makes us ask
     const { heard } = listen(relays);
     await isOpen(relays);
     relay.cut();
     const others = publisher(relay);
-    const [one, other] = [note(), note({ created_at: now() - 60 })];
+    const [one, other] = [note({ created_at: now() - 900 }), note({ created_at: now() - 900 })];
     await others.publish(one);
     await hears(heard, [one.content]);
     await relay.vanish();

@@ -48,7 +48,7 @@ describe('by Omise', () => {
       ...{ provider_fee: null, received: null, amount: 100_000 },
     });
     expect(quote.ways.every((one: Json) => one.rail === 'omise')).toBe(true);
-    expect(why(quote)).toEqual(['evm no_price', 'credits no_price']);
+    expect(why(quote)).toEqual(['evm no_price', 'lightning not_enabled', 'credits no_price']);
   });
 
   test('an amount of money, as far as each method goes', async () => {
@@ -58,7 +58,7 @@ describe('by Omise', () => {
     expect(why(quote)).toContain('omise promptpay not_offered');
     const foreign = await quoted({ type: 'money', amount: 100, currency: 'USD' });
     expect(foreign.ways).toEqual([]);
-    expect(why(foreign)).toEqual(['omise other_currency', 'evm no_price', 'credits no_price']);
+    expect(why(foreign)).toEqual(['omise other_currency', 'evm no_price', 'lightning not_enabled', 'credits no_price']);
   });
 
   test('methods that the account at the provider does not have are named as such', async () => {
@@ -95,7 +95,7 @@ describe('on chain', () => {
         credits: null,
       },
     ]);
-    expect(why(quote)).toEqual(['omise no_price', 'credits no_price']);
+    expect(why(quote)).toEqual(['omise no_price', 'lightning not_enabled', 'credits no_price']);
   });
 
   test('a package that has a price there', async () => {
@@ -105,7 +105,7 @@ describe('on chain', () => {
     const quote = await quoted({ type: 'package', package_id: priced.id });
     const onChain = quote.ways.filter(({ rail }: Json) => rail === 'evm');
     expect(onChain).toEqual([expect.objectContaining({ asset: chain.asset, amount: '7', credits: 500 })]);
-    expect(why(quote)).toEqual(['credits no_price']);
+    expect(why(quote)).toEqual(['lightning not_enabled', 'credits no_price']);
   });
 
   test('where no chain is set up it says so, of everything', async () => {
@@ -132,7 +132,7 @@ test('credits cost nothing but themselves, whether the account has them or not',
       received: { least: 120, most: 120 },
     },
   ]);
-  expect(why(quote)).toEqual(['omise no_price', 'evm no_price']);
+  expect(why(quote)).toEqual(['omise no_price', 'evm no_price', 'lightning not_enabled']);
 });
 
 test('nothing is reserved, kept or told: a quote leaves no trace', async () => {

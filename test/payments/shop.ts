@@ -151,7 +151,7 @@ export async function handsOf(farebox: TestFarebox): Promise<Hands> {
   const evm = evmRail(config, { log, metrics });
   const capabilities = watchCapabilities(rail, expected, log);
   const workers = [
-    ...paymentsWorkers({ ...deps, evm, capabilities, wakeChecker: () => {} }),
+    ...paymentsWorkers({ ...deps, evm, lightning: null, capabilities, wakeChecker: () => {} }),
     ...refundsWorkers({ ...deps, evm, limits: limitsOf(config), deadlineMs: config.OMISE_DEADLINE_MS }),
     subscriptionWorker(deps, { 'payments.charge_taken_back': { 'refunds.sightings': onChargeTakenBack } }),
   ];

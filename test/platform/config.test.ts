@@ -91,6 +91,10 @@ const wrong: Record<string, string> = {
   OMISE_FEES: `card:265-365,${MARK}:1`,
   OMISE_FEE_TAX: '10001',
   EVM_CHAINS: `[{"name":"${MARK}!","rpc_urls":["http://${MARK}.example.com"],"${MARK}":1}]`,
+  NOSTR_RELAYS: `https://${MARK}.example.com`,
+  NOSTR_ALLOW: `${MARK}.example.com`,
+  ZAP_MAX_MSAT: '0',
+  NWC_URL: `nostr+walletconnect://${MARK}?relay=wss://${MARK}.example.com&secret=${MARK}`,
   NOSTR_SECRET_KEY: `nsec1${MARK}`,
   ZAP_PROVIDERS: `${'ab'.repeat(32)}@${MARK}..`,
   ZAP_DESCRIPTION_HASH: MARK,
@@ -278,7 +282,7 @@ test('the example names every setting, and parses back once its secrets are fill
   const text = exampleEnvironment();
   const values = linesOf(text);
   expect(Object.keys(values)).toEqual(Object.keys(settings));
-  const filled = { ...values, ...least, DATABASE_CA_FILE: '', NOSTR_SECRET_KEY: '' };
+  const filled = { ...values, ...least, DATABASE_CA_FILE: '', NWC_URL: '', NOSTR_SECRET_KEY: '' };
   expect(readConfig(filled)).toMatchObject({ TRUST_PROXY: ['10.0.0.0/8'], EGRESS_ALLOW: ['n8n.internal:5678'] });
   // As it is delivered, with only what is required filled in, it is the least configuration.
   const delivered = Object.fromEntries(

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -8,7 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
 import { freePort, postgresHome } from '../../sandbox/postgres.ts';
-import { eventually } from '../harness/client.ts';
+import { eventually, type Json } from '../harness/client.ts';
 
 /** `npm start` and `npm run tour`, as a newcomer meets them. */
 
@@ -103,6 +104,34 @@ test('the tour walks the whole main job and says so by its exit code', async () 
   expect(stdout).toContain('succeeded');
 });
 
+test('a package is paid in the wallet of the sandbox', async () => {
+  const farebox = `http://127.0.0.1:${port}`;
+  const walletUrl = /wallet +(\S+)\/pay/.exec(started.output())?.[1] ?? '';
+  expect(started.output()).toMatch(/relay +ws:\/\/127\.0\.0\.1:\d+/);
+  const call = async (path: string, body?: unknown, token = '') => {
+    const headers = {
+      'content-type': 'application/json',
+      'idempotency-key': randomUUID(),
+      authorization: `Bearer ${token}`,
+    };
+    const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+    return (await fetch(farebox + path, { headers, ...sent })).json() as Promise<Json>;
+  };
+  const me = { email: `${randomUUID()}@example.com`, password: 'a long enough phrase' };
+  await call('/v1/auth/register', me);
+  const { access_token: token } = await call('/v1/auth/login', me);
+  const { data } = await call('/v1/packages', undefined, token);
+  const starter = data.find(({ name }: Json) => name === 'Starter');
+  expect(starter.lightning_price.display).toBe('4,500 sat');
+  const purchase = await call('/v1/purchases', { package_id: starter.id, method: { type: 'lightning' } }, token);
+  const body = new URLSearchParams({ invoice: purchase.lightning.invoice });
+  expect(await (await fetch(`${walletUrl}/pay`, { method: 'POST', body })).text()).toContain('Paid.');
+  await eventually(
+    () => call(`/v1/purchases/${purchase.id}`, undefined, token),
+    ({ status }) => status === 'completed',
+  );
+});
+
 test.skipIf(!findAnvil())('the tour of payments on chain walks from a new wallet to its receipt', async () => {
   const { stdout } = await run(process.execPath, ['sandbox/tour.ts', 'crypto'], { env: environment() });
   expect(stdout.match(/^✓ /gm)).toHaveLength(7);
@@ -129,6 +158,12 @@ test('the storefront opens with what is in the folder, and leads who has not pai
   ]);
   child.kill('SIGTERM');
   expect(await gone).toBe(0);
+});
+
+// REQ V2 V3
+test('the tour of jobs over Nostr walks from a key that nobody knows to its result', async () => {
+  const { stdout } = await run(process.execPath, ['sandbox/tour.ts', 'dvm'], { env: environment() });
+  expect(stdout).toContain('payment-required, processing, result');
 });
 
 test('a tour that there is not is told with those that there are', async () => {

@@ -7,9 +7,9 @@ import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
 import { answers, idIn, idOut, idParam, line, time, timeOrNull, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
+import { lookAgain } from '../lightning/look-again.ts';
 import type { PaymentsDeps } from '../routes.ts';
 import { charges } from '../tables.ts';
-import { convergeAll } from './converge.ts';
 import { trailOf } from './history.ts';
 import { findAnyPurchase, listPurchases, PurchaseOut, type PurchaseView, renderPurchase } from './read.ts';
 import { resolveReview } from './resolve.ts';
@@ -135,7 +135,7 @@ export function purchasesOperatorRoutes(app: App, deps: PaymentsDeps): void {
     },
     async (request) => {
       const { purchase } = await find(request.params.id);
-      await convergeAll(deps, purchase.id, `account:${callerOf(request).accountId}`);
+      await lookAgain(deps, purchase, `account:${callerOf(request).accountId}`);
       return render(await find(purchase.id));
     },
   );
@@ -156,7 +156,7 @@ export function purchasesOperatorRoutes(app: App, deps: PaymentsDeps): void {
       once({ db, vault }, request, reply, async (tx) => {
         const by = { operatorId: callerOf(request).accountId, requestId: request.id };
         const purchase = await resolveReview(tx, request.params.id, { ...request.body, ...by });
-        return { status: 200, body: render({ purchase, attempt: null, requestId: null }) };
+        return { status: 200, body: render({ purchase, attempt: null, requestId: null, invoice: null }) };
       }),
   );
 }

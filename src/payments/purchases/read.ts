@@ -1,8 +1,10 @@
-import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNotNull, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Db } from '../../platform/database/clients.ts';
 import { amount, amountOut, head, headOut, idOut, timeOrNull, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
+import { LightningPriceOut, renderMsat } from '../lightning/prices.ts';
+import { invoices } from '../lightning/tables.ts';
 import { paymentRequests } from '../requests/tables.ts';
 import { charges, purchases } from '../tables.ts';
 import type { Attempt } from './apply.ts';
@@ -30,6 +32,12 @@ export const PurchaseOut = z
     payment_request_id: idOut('paymentRequest')
       .nullable()
       .describe('method `crypto`: what the payer agrees to and pays'),
+    lightning: LightningPriceOut.extend({
+      invoice: z.string().describe('BOLT 11'),
+      payment_hash: z.string(),
+    })
+      .nullable()
+      .describe('method `lightning`: what the payer pays, while it can be paid'),
     livemode: z.boolean(),
   })
   .meta({ id: 'Purchase' });
@@ -40,13 +48,13 @@ export interface PurchaseView {
   attempt: Attempt | null;
   /** Of a purchase that is paid on chain. */
   requestId: string | null;
+  /** Of a purchase that is paid by Lightning: its latest invoice that was shown. */
+  invoice: typeof invoices.$inferSelect | null;
 }
 
-export function renderPurchase(
-  { purchase, attempt, requestId }: PurchaseView,
-  publicUrl: string,
-): z.infer<typeof PurchaseOut> {
-  const statusUrl = `${publicUrl}/${requestId === null ? 'checkout' : 'pay'}/${purchase.pageToken}`;
+export function renderPurchase(view: PurchaseView, publicUrl: string): z.infer<typeof PurchaseOut> {
+  const { purchase, attempt, requestId } = view;
+  const statusUrl = `${publicUrl}/${pageOf(view)}/${purchase.pageToken}`;
   const payable = purchase.state === 'pending' && attempt?.state === 'pending' ? attempt : null;
   return {
     ...head('purchase', purchase),
@@ -65,8 +73,19 @@ export function renderPurchase(
     expires_at: (attempt?.expiresAt ?? purchase.expiresAt).toISOString(),
     completed_at: timeOrNull(purchase.completedAt),
     payment_request_id: requestId === null ? null : toWire('paymentRequest', requestId),
+    lightning: lightningOf(view),
     livemode: purchase.livemode,
   };
+}
+
+const pageOf = ({ purchase, requestId }: PurchaseView) =>
+  purchase.method === 'lightning' ? 'lightning' : requestId === null ? 'checkout' : 'pay';
+
+function lightningOf({ purchase, invoice }: PurchaseView): z.infer<typeof PurchaseOut>['lightning'] {
+  if (purchase.state !== 'pending' || invoice?.state !== 'open') return null;
+  const { bolt11, paymentHash, amountMsat } = invoice;
+  if (bolt11 === null || paymentHash === null) throw new Error('an open invoice that is none');
+  return { invoice: bolt11, payment_hash: paymentHash, ...renderMsat(amountMsat) };
 }
 
 /** A purchase of the account. */
@@ -128,10 +147,12 @@ async function withAttempts(db: Db, rows: Purchase[]): Promise<PurchaseView[]> {
     )
     .orderBy(charges.purchaseId, sql`${charges.state} in ('abandoned', 'failed', 'expired')`, desc(charges.createdAt));
   const requests = await requestsOf(db, rows);
+  const shown = await invoicesOf(db, rows);
   return rows.map((purchase) => ({
     purchase,
     attempt: attempts.find((one) => one.purchaseId === purchase.id) ?? null,
     requestId: requests.find((one) => one.purchaseId === purchase.id)?.id ?? null,
+    invoice: shown.find((one) => one.purchaseId === purchase.id) ?? null,
   }));
 }
 
@@ -140,4 +161,11 @@ function requestsOf(db: Db, rows: Purchase[]) {
   if (ids.length === 0) return [];
   const { id, purchaseId } = paymentRequests;
   return db.select({ id, purchaseId }).from(paymentRequests).where(inArray(purchaseId, ids));
+}
+
+async function invoicesOf(db: Db, rows: Purchase[]) {
+  const ids = rows.filter(({ method }) => method === 'lightning').map(({ id }) => id);
+  if (ids.length === 0) return [];
+  const ofThese = and(inArray(invoices.purchaseId, ids), isNotNull(invoices.paymentHash));
+  return db.select().from(invoices).where(ofThese).orderBy(desc(invoices.createdAt));
 }

@@ -1,15 +1,17 @@
 import { z } from 'zod';
 import { amount, amountOut } from '../../platform/http/wire.ts';
 import { type Capabilities, METHODS } from '../capability.ts';
+import { LightningPriceOut, renderMsat } from '../lightning/prices.ts';
 import { type Price, renderPrices } from '../package-prices.ts';
 import type { EvmRail } from '../rails/evm/evm.ts';
+import type { LightningRail } from '../rails/lightning/lightning.ts';
 import { type ProviderFees, providerFee } from './provider-fees.ts';
 
 /** What a payment costs by each way to make it. Informs only: no price is kept, and nothing is set aside. */
 
 /** What is to be paid. `credits`: what the payer's account gets for it, where that is known. */
 export type Payment =
-  | { type: 'package'; price: bigint; currency: string; credits: bigint; onChain: Price[] }
+  | { type: 'package'; price: bigint; currency: string; credits: bigint; onChain: Price[]; msat: bigint | undefined }
   | { type: 'money'; price: bigint; currency: string }
   | { type: 'asset'; onChain: Pick<Price, 'asset' | 'amount'>[] }
   | { type: 'credits'; credits: bigint }
@@ -86,6 +88,14 @@ const WayOut = z.discriminatedUnion('rail', [
     credits,
   }),
   z.object({
+    rail: z.literal('lightning'),
+    ...LightningPriceOut.shape,
+    provider_fee: z.null(),
+    network_fee: z.object({ paid_by: z.literal('payer'), note: z.string() }),
+    received: spread(z.string()).describe(received),
+    credits,
+  }),
+  z.object({
     rail: z.literal('credits'),
     amount: amountOut,
     provider_fee: z.null(),
@@ -103,7 +113,7 @@ const reasons = {
 } as const;
 
 const UnavailableOut = z.object({
-  rail: z.enum(['omise', 'evm', 'credits']),
+  rail: z.enum(['omise', 'evm', 'lightning', 'credits']),
   method: z.enum(METHODS).nullable().describe('null: all of the rail'),
   reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]),
   detail: z.string(),
@@ -134,6 +144,7 @@ type Part = Pick<Quote, 'ways' | 'unavailable'>;
 
 export interface QuoteDeps {
   evm: EvmRail;
+  lightning: LightningRail | null;
   capabilities: Pick<Capabilities, 'methodsFor'>;
   /** The only one that Omise takes here. */
   currency: string;
@@ -141,7 +152,7 @@ export interface QuoteDeps {
 }
 
 export function quote(deps: QuoteDeps, payment: Payment): Quote {
-  const parts = [byOmise(deps, payment), onChain(deps, payment), byCredits(payment)];
+  const parts = [byOmise(deps, payment), onChain(deps, payment), byLightning(deps, payment), byCredits(payment)];
   return {
     object: 'quote',
     ways: parts.flatMap(({ ways }) => ways),
@@ -199,6 +210,19 @@ function onChain({ evm }: QuoteDeps, payment: Payment): Part {
       received: { least: units, most: units },
       credits: creditsOf(payment),
     })),
+    unavailable: [],
+  };
+}
+
+function byLightning({ lightning }: QuoteDeps, payment: Payment): Part {
+  if (!lightning) return not('lightning', 'not_enabled');
+  if (payment.type !== 'package' || payment.msat === undefined) return not('lightning', 'no_price');
+  const price = renderMsat(payment.msat);
+  const note = 'On top of the amount, for the way through the network; the wallet bounds it.';
+  const free = { provider_fee: null, network_fee: { paid_by: 'payer' as const, note } };
+  const whole = { least: price.amount_msat, most: price.amount_msat };
+  return {
+    ways: [{ rail: 'lightning', ...price, ...free, received: whole, credits: creditsOf(payment) }],
     unavailable: [],
   };
 }

@@ -4,6 +4,7 @@ import { callerOf } from '../../platform/http/access.ts';
 import { invalidField } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
 import { amountIn, answers, idIn } from '../../platform/http/wire.ts';
+import { lightningPricesOf } from '../lightning/prices.ts';
 import { pricesOf } from '../package-prices.ts';
 import { findPackage } from '../packages.ts';
 import { readAmount } from '../rails/evm/terms.ts';
@@ -66,7 +67,8 @@ async function paymentOf(
       const one = await findPackage(db, asked.package_id);
       if (!one?.active) throw invalidField('/payment/package_id', 'is not on sale', 'package_unavailable');
       const { price, currency, credits } = one;
-      return { type: 'package', price, currency, credits, onChain: await pricesOf(db, [one.id]) };
+      const msat = (await lightningPricesOf(db, [one.id])).get(one.id);
+      return { type: 'package', price, currency, credits, onChain: await pricesOf(db, [one.id]), msat };
     }
     case 'money':
       return { type: 'money', price: asked.amount, currency: asked.currency };

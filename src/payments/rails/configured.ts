@@ -4,6 +4,7 @@ import type { Metrics } from '../../platform/metrics.ts';
 import { publicKeyOf } from '../../platform/nostr/event.ts';
 import { createEvmRail, type EvmRail } from './evm/evm.ts';
 import type { Network } from './lightning/invoice.ts';
+import { createLightningRail, type LightningRail } from './lightning/lightning.ts';
 import type { ReceiptRules } from './lightning/zap-receipt.ts';
 import { createOmiseRail } from './omise.ts';
 import type { Rail } from './rail.ts';
@@ -33,6 +34,29 @@ export const evmRail = (config: Config, { log, metrics }: { log: Log; metrics: M
     ...{ chains: config.EVM_CHAINS, deadlineMs: CHAIN_DEADLINE_MS, log },
     onCall: (method, outcome) => metrics.providerCalls.inc({ operation: `evm.${method}`, outcome }),
   });
+
+const WALLET_DEADLINE_MS = 8_000; // for one question; wallets on phones are slow
+
+/** The wallet of NWC_URL; `null`: none. `onReceived` is told, by payment hash, what the wallet says has been paid. */
+export const lightningRail = (
+  config: Config,
+  { log, metrics, onReceived }: { log: Log; metrics: Metrics; onReceived(paymentHash: string): void },
+): LightningRail | null =>
+  config.NWC_URL
+    ? createLightningRail({
+        ...{
+          connection: config.NWC_URL,
+          networks: networksOf(config),
+          deadlineMs: WALLET_DEADLINE_MS,
+          log,
+          onReceived,
+        },
+        onCall: (method, outcome) => {
+          metrics.providerCalls.inc({ operation: `nwc.${method}`, outcome });
+          if (method === 'lookup_invoice' && outcome === 'ok') metrics.walletTold.at = new Date();
+        },
+      })
+    : null;
 
 /** Whose zap receipts are believed here, and of payments to whom. A test installation takes no real money, a live one no other. */
 export const zapRules = (config: Config): ReceiptRules => ({

@@ -1,4 +1,4 @@
-import { and, asc, eq, getTableColumns, inArray, lt, ne, notExists, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, inArray, lt, notExists, notInArray, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
@@ -81,7 +81,7 @@ export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
       .where(
         and(
           eq(purchases.state, 'pending'),
-          ne(purchases.method, 'crypto'), // ends with its payment request
+          notInArray(purchases.method, ['crypto', 'lightning']), // end with their payment request, or invoice
           lt(purchases.expiresAt, sql`now()`),
           notExists(live),
         ),

@@ -51,11 +51,12 @@ export async function payElsewhere(
     ...opened,
   };
   if (waitS === 0) return told;
-  wallet.terminal.say(
-    ['', ...whereToPay(told, rail), '', 'Waiting until it is paid. Ctrl-C ends the waiting.'].join('\n'),
-  );
+  // First, for whoever is quick with Ctrl-C.
   const { signal, release } = wallet.terminal.interruption();
   try {
+    wallet.terminal.say(
+      ['', ...whereToPay(told, rail), '', 'Waiting until it is paid. Ctrl-C ends the waiting.'].join('\n'),
+    );
     await untilPaid(order, opened, Date.now() + waitS * 1_000, signal);
   } finally {
     release();

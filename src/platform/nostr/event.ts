@@ -43,14 +43,16 @@ export function faultInShape(value: unknown): string | undefined {
   if (!Array.isArray(tags) || tags.length > MAX_TAGS) return '/tags';
   const wrong = tags.findIndex((tag) => !isTag(tag));
   if (wrong !== -1) return `/tags/${wrong}`;
-  if (typeof content !== 'string') return '/content';
+  if (!isText(content)) return '/content';
   return typeof sig === 'string' && HEX_64.test(sig) ? undefined : '/sig';
 }
 
 const isWhole = (value: unknown, max: number): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max;
-const isTag = (tag: unknown): tag is string[] =>
-  Array.isArray(tag) && tag.length > 0 && tag.every((part) => typeof part === 'string');
+const isTag = (tag: unknown): tag is string[] => Array.isArray(tag) && tag.length > 0 && tag.every(isText);
+/** NUL and halves of characters are no text: neither UTF-8 nor a column of ours can hold them. */
+const isText = (value: unknown): value is string =>
+  typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
 
 /** SHA-256 of the canonical form (NIP-01, "Events and signatures"), in hex. */
 const idOf = (event: Omit<NostrEvent, 'id' | 'sig'>): string =>

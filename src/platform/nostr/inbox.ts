@@ -13,8 +13,15 @@ const FULL = 500; // events, of 256 KiB at the very most
 const ROOM_AGAIN = 100;
 const AT_A_STRETCH_MS = 4; // requests wait so long for their turn
 
-/** `onFull` and `onRoom` stop and start whoever fills it: nothing is thrown away. */
-export function createInbox({ onFull, onRoom }: { onFull(): void; onRoom(): void }): Inbox {
+interface InboxOptions {
+  /** These stop and start whoever fills it: nothing is thrown away. */
+  onFull(): void;
+  onRoom(): void;
+  /** Looking at one failed, which is a bug; the others are looked at all the same. */
+  onFault(fault: unknown): void;
+}
+
+export function createInbox({ onFull, onRoom, onFault }: InboxOptions): Inbox {
   let waiting: (() => void)[] = [];
   let isFull = false;
   let isWorking = false;
@@ -24,7 +31,11 @@ export function createInbox({ onFull, onRoom }: { onFull(): void; onRoom(): void
     while (waiting.length > 0) {
       const began = performance.now();
       for (let spent = 0; spent < AT_A_STRETCH_MS && waiting.length > 0; spent = performance.now() - began) {
-        waiting.shift()?.();
+        try {
+          waiting.shift()?.();
+        } catch (fault) {
+          onFault(fault);
+        }
       }
       if (isFull && waiting.length < ROOM_AGAIN) {
         isFull = false;

@@ -46,6 +46,8 @@ export interface RelayOptions {
   /** `false`: for one errand. Its first connection is its last. */
   isLasting?: boolean;
   onOpen?(): void;
+  /** A connection that does not answer so long is none. */
+  pingEveryMs?: number | undefined;
 }
 
 interface Asked extends Following {
@@ -64,17 +66,24 @@ interface Handed {
 const AUTH_KIND = 22_242;
 const ASK_AGAIN_MS = 30_000; // after a relay has ended what it was asked for
 const MAX_REASON = 200;
+const MAX_INTRODUCTIONS = 5; // on one connection: each costs a signature
 
-export function openRelay({ url, log, key, lookup, isLasting = true, onOpen }: RelayOptions): Relay {
+export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pingEveryMs }: RelayOptions): Relay {
   const asked = new Map<string, Asked>();
   const handed = new Map<string, Handed>();
   let challenge: string | undefined;
   /** The event that introduces us, while the relay has not answered it. */
   let introduction: string | undefined;
 
-  const inbox = createInbox({ onFull: () => socket.pause(), onRoom: () => socket.resume() });
+  let introductions = 0;
+
+  const inbox = createInbox({
+    onFull: () => socket.pause(),
+    onRoom: () => socket.resume(),
+    onFault: (fault) => log.error({ err: fault, relay: url }, 'an event could not be looked at'),
+  });
   const socket = openSocket({
-    ...{ url, lookup, isLasting },
+    ...{ url, lookup, isLasting, pingEveryMs },
     onOpen: () => {
       for (const one of asked.values()) ask(one);
       for (const { event } of handed.values()) socket.send(['EVENT', event]);
@@ -84,6 +93,7 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen }: R
     onDown: () => {
       inbox.clear();
       challenge = introduction = undefined;
+      introductions = 0;
       for (const one of asked.values()) {
         one.sent = null;
         one.onEnd?.();
@@ -154,7 +164,8 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen }: R
   /** NIP-42; false when there is nothing to say, or it was said and did not help. */
   const introduce = (): boolean => {
     if (introduction !== undefined) return true;
-    if (!key || challenge === undefined) return false;
+    if (!key || challenge === undefined || introductions >= MAX_INTRODUCTIONS) return false;
+    introductions += 1;
     const tags = [
       ['relay', url],
       ['challenge', challenge],

@@ -38,6 +38,9 @@ export interface RelaysOptions {
   /** For the tests of names that lead elsewhere. */
   lookup?: (host: string) => Promise<LookupAddress[]>;
   catchUpEveryMs?: number;
+  /** How long an answer to what is published is waited for. */
+  publishWithinMs?: number;
+  pingEveryMs?: number;
 }
 
 const CATCH_UP_EVERY_MS = 60_000;
@@ -53,14 +56,21 @@ const MAX_STRANGERS = 8; // that one event is published to
 const MAX_ERRANDS = 64; // to strangers at a time
 
 export function openRelays(options: RelaysOptions): Relays {
-  const { log, key, allow = [], lookup, catchUpEveryMs = CATCH_UP_EVERY_MS } = options;
+  const {
+    log,
+    key,
+    allow = [],
+    lookup,
+    catchUpEveryMs = CATCH_UP_EVERY_MS,
+    publishWithinMs = PUBLISH_WITHIN_MS,
+  } = options;
   const isAllowed = allowList(allow);
   const listeners = new Set<(relay: Relay) => void>();
   const stop = new AbortController();
   const caughtUp = new Map<string, Date>();
   const relays: Relay[] = options.urls.map((url) => {
     const relay = openRelay({
-      ...{ url, log, key },
+      ...{ url, log, key, pingEveryMs: options.pingEveryMs },
       onOpen: () => {
         for (const listen of listeners) listen(relay);
       },
@@ -77,7 +87,7 @@ export function openRelays(options: RelaysOptions): Relays {
     errands += 1;
     const guard = isAllowed(new URL(url)) ? undefined : guardedLookup(lookup);
     const relay = openRelay({ url, log, key, lookup: guard, isLasting: false });
-    return relay.publish(event, PUBLISH_WITHIN_MS).finally(() => {
+    return relay.publish(event, publishWithinMs).finally(() => {
       errands -= 1;
       relay.close();
     });
@@ -107,7 +117,7 @@ export function openRelays(options: RelaysOptions): Relays {
         return [url, published] as const;
       };
       const answers = [
-        ...relays.map((relay) => answerOf(relay.url, relay.publish(event, PUBLISH_WITHIN_MS))),
+        ...relays.map((relay) => answerOf(relay.url, relay.publish(event, publishWithinMs))),
         ...named.map((url) => answerOf(url, handTo(url, event))),
       ];
       return new Map(await Promise.all(answers));

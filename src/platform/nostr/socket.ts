@@ -27,6 +27,7 @@ export interface SocketOptions {
   isLasting: boolean;
   /** It will not come back. */
   onEnded(): void;
+  pingEveryMs?: number | undefined;
 }
 
 const MAX_MESSAGE_BYTES = 512 * 1024; // relays take events of up to 256 KiB
@@ -47,11 +48,8 @@ export function openSocket(options: SocketOptions): Socket {
   const connectOnce = async (): Promise<number> => {
     const { url, lookup } = options;
     const over = Promise.withResolvers<void>();
-    const socket = new WebSocket(url, {
-      ...{ maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS },
-      ...{ followRedirects: false, minVersion: 'TLSv1.2' as const },
-      ...(lookup ? { lookup } : {}),
-    });
+    const socket = dial(url, lookup);
+    if (!socket) return 0;
     current = socket;
     let openedAt: number | undefined;
     let isAnswering = true;
@@ -60,7 +58,7 @@ export function openSocket(options: SocketOptions): Socket {
       if (!isAnswering) return socket.terminate();
       isAnswering = false;
       socket.ping();
-    }, PING_EVERY_MS);
+    }, options.pingEveryMs ?? PING_EVERY_MS);
     socket.on('open', () => {
       openedAt = performance.now();
       isPaused = false;
@@ -117,6 +115,19 @@ export function openSocket(options: SocketOptions): Socket {
     },
     close: () => ending.abort(),
   };
+}
+
+/** `undefined` for an address that the library does not even try, such as one with a fragment. */
+function dial(url: string, lookup: LookupFunction | undefined): WebSocket | undefined {
+  try {
+    return new WebSocket(url, {
+      ...{ maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS },
+      ...{ followRedirects: false, minVersion: 'TLSv1.2' as const },
+      ...(lookup ? { lookup } : {}),
+    });
+  } catch {
+    return undefined;
+  }
 }
 
 function arrayOf(text: string): unknown[] | undefined {

@@ -39,7 +39,7 @@ export type RailTerms = z.infer<typeof RailIn>;
 
 /** Whether so much can be paid by a rail at once. */
 export const fits = (terms: RailTerms, credits: bigint): boolean =>
-  terms.rail === 'credits' || terms.max_credits === undefined || credits <= BigInt(terms.max_credits);
+  !('max_credits' in terms) || terms.max_credits === undefined || credits <= BigInt(terms.max_credits);
 
 const fields = {
   mode: z.enum(['upfront', 'after', 'flexible']).describe('`flexible`: the customer chooses'),

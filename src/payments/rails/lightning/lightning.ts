@@ -44,7 +44,6 @@ export interface LightningOptions {
   log: Log;
   onCall(method: string, outcome: string): void;
   onReceived(paymentHash: string): void;
-  onOpen(): void;
 }
 
 const PAGE = 20; // wallets give no more at once (NIP-47, list_transactions)

@@ -24,8 +24,6 @@ export interface NwcOptions {
   onCall(method: string, outcome: string): void;
   /** The wallet says by itself that an invoice was paid: a hint to look, by its payment hash. */
   onReceived(paymentHash: string): void;
-  /** There is a connection again: what was told meanwhile has passed by. */
-  onOpen(): void;
 }
 
 const INFO = 13_194;
@@ -48,7 +46,7 @@ const Notification = z.looseObject({
 /** The wallet will say something else, or another time: nothing is decided by these (NIP-47, "Error codes"). */
 const PASSING = new Set(['RATE_LIMITED', 'INTERNAL', 'OTHER']);
 
-export function createNwc({ connection, deadlineMs, log, onCall, onReceived, onOpen }: NwcOptions): NwcClient {
+export function createNwc({ connection, deadlineMs, log, onCall, onReceived }: NwcOptions): NwcClient {
   const { walletKey, secret } = connection;
   const us = publicKeyOf(secret);
   const pending = new Map<string, (reply: string) => void>();
@@ -65,7 +63,7 @@ export function createNwc({ connection, deadlineMs, log, onCall, onReceived, onO
   };
 
   const relays: Relay[] = connection.relays.map((url) => {
-    const relay = openRelay({ url, log, key: secret, onOpen: () => void learn(relay).finally(onOpen) });
+    const relay = openRelay({ url, log, key: secret, onOpen: () => void learn(relay) });
     relay.follow({
       filters: () => [
         { kinds: [RESPONSE, ...NOTIFICATIONS], authors: [walletKey], '#p': [us], since: nowS() - LATE_S },
