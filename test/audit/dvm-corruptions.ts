@@ -46,7 +46,7 @@ export const dvmCorruptions: Corruption[] = [
   ],
   [
     'a zap that brought more than was paid',
-    `update payments.arrivals set evidence = jsonb_set(evidence, '{amount_msat}', '"1000"') where rail = 'lightning'`,
+    `update payments.arrivals set evidence = jsonb_set(evidence, '{amount_msat}', '"1000"') where evidence ->> 'receipt_id' is not null`,
     ['N05'],
   ],
   [

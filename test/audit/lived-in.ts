@@ -116,7 +116,6 @@ export async function liveIn(options: FareboxOptions = {}): Promise<LivedIn> {
       wallet.close();
       await relay.close();
       await chain?.stop();
-      await relay.close();
     },
     close: async () => {
       await shop.stop();

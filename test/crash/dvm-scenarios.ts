@@ -1,7 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { toWire } from '../../src/platform/ids.ts';
+import { fromWire, toWire } from '../../src/platform/ids.ts';
+import { linkProof } from '../dvm/link-proof.ts';
 import { type Customer, msatOf, offering, wordOf } from '../dvm/stage.ts';
+import { type Client, newCustomer } from '../harness/client.ts';
 import type { Cell, Scenario } from './cell.ts';
 import type { RelaysHere } from './relays.ts';
 import type { CrashStage } from './stage.ts';
@@ -121,4 +124,43 @@ const zapped: Scenario<Asking> = {
   check: async (stage, state) => expect(await doneOnce(stage, state), 'calls').toBeGreaterThan(0),
 };
 
-export const dvmScenarios = [asked, zapped];
+interface Linking {
+  person: Client;
+  customer: Customer;
+  shadow: string;
+}
+
+/** The key has 45 credits of a zap that was too much. */
+const linked: Scenario<Linking> = {
+  name: 'a key of Nostr is taken to an account',
+  points: ['workflows.nostr.before_link_commit'],
+  set: async (stage) => {
+    const customer = relaysOf(stage).customer();
+    const shadow = randomUUID();
+    await stage.sql.begin(async (sql) => {
+      await sql`insert into identity.accounts (id, shadow_of) values (${shadow}, ${`nostr:${customer.pubkey}`})`;
+      await sql`insert into workflows.nostr_customers (pubkey, account_id) values (${customer.pubkey}, ${shadow})`;
+      await sql`select credits.post(${shadow}, 'grant', 45, 'test', ${randomUUID()}, null, null)`;
+    });
+    customer.close();
+    return { person: await newCustomer(stage.farebox), customer, shadow };
+  },
+  play: async (cell, { person, customer }) => {
+    const link = () => linkProof(cell.stage.farebox.url, person.accountId, { secret: customer.secret });
+    await cell.until('the key is linked', async () => {
+      const reply = await cell.insist(person, 'POST', '/v1/nostr/keys', { body: { proof: link() } });
+      return reply.object === 'nostr_key';
+    });
+  },
+  check: async ({ sql }, { person, customer, shadow }) => {
+    expect((await person.ok('GET', '/v1/credits/balance')).available).toBe(45);
+    const moves = await sql`
+      select debit || ' ' || credit as move from credits.transfers
+      where kind = 'link' and account_id in (${shadow}, ${fromWire('account', person.accountId)}) order by debit`;
+    expect(moves.map((row) => row['move'])).toEqual(['available linked', 'linked available']);
+    const [row] = await sql`select account_id from workflows.nostr_customers where pubkey = ${customer.pubkey}`;
+    expect(row?.['account_id']).toBe(fromWire('account', person.accountId));
+  },
+};
+
+export const dvmScenarios = [asked, zapped, linked];

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { decrypt, encrypt, getConversationKey } from 'nostr-tools/nip44';
@@ -18,10 +20,15 @@ import { balanceOf, type Customer, type DvmStage, infoOf, msatOf, openDvmStage }
 /** Requests that are made to hurt, and moments at which things cross: nothing waits for ever, and nothing is paid unasked. */
 
 let stage: DvmStage;
+let silentAt: string;
 const kinds = { plain: 0, fussy: 0, silent: 0, empty: 0 };
 const schema = { type: 'object', properties: { count: { type: 'integer' }, what: { type: 'object' } } };
+/** Takes every call, and never says a word. */
+const silent = createServer(() => {});
 beforeAll(async () => {
-  stage = await openDvmStage();
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  silentAt = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  stage = await openDvmStage({ env: { NOSTR_ALLOW: silentAt } });
   stage.executor.behave((run) => (run.path === '/empty' ? { json: '' } : undefined));
   kinds.plain = (await stage.sell()).kind;
   kinds.fussy = (await stage.sell({}, { input_schema: schema })).kind;
@@ -31,6 +38,7 @@ beforeAll(async () => {
 afterAll(async () => {
   expect(await faultsAtRest(stage.farebox.database.superuserUrl)).toEqual([]);
   await stage.close();
+  silent.close();
 });
 
 const test = baseTest.extend<{ customer: Customer }>({
@@ -129,6 +137,15 @@ test('begun and paid before whoever began it died, withdrawn before it is looked
   expect((await job.over()).at(-1)).toBe(ERROR);
   expect(infoOf(await job.word(ERROR))).toBe('Cancelled. What was paid stays paid.');
   expect((await runsOf(customer)).at(-1)).toEqual({ state: 'cancelled', paid: 30, returned: 0 });
+});
+
+test('a relay that somebody has named to be waited for is waited for by nobody', async ({ customer }) => {
+  const named = Array.from({ length: 8 }, (_, n) => `ws://${silentAt}/${n}`);
+  const began = performance.now();
+  const job = await customer.ask(kinds.plain, [['relays', ...named]]);
+  await customer.zap(await job.word(ASKED), 30_000n);
+  await job.over();
+  expect(performance.now() - began, 'three words, of which each would wait for eight seconds').toBeLessThan(15_000);
 });
 
 const linking = (person: Client, customer: Customer) =>

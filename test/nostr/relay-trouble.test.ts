@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { startRelay } from '../../sandbox/nostr/relay.ts';
 import { publicKeyOf } from '../../src/platform/nostr/event.ts';
@@ -166,6 +168,29 @@ test('relays of strangers are handed what is for them, unless they lie where str
   );
   const many = Array.from({ length: 20 }, (_, n) => `ws://127.0.0.1:${theirs.port}/${n}`);
   expect((await relays.publish(note(), many)).size, 'our own and eight').toBe(9);
+});
+
+test('strangers are called by the dozen and not by the thousand', async () => {
+  const calls = new Set<Socket>();
+  const silent = createServer((socket) => void calls.add(socket)).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  onTestFinished(() => {
+    for (const socket of calls) socket.destroy();
+    silent.close();
+  });
+  const at = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const ours = await startRelay();
+  onTestFinished(() => ours.close());
+  const relays = relaysFor([ours.url], { allow: [at] });
+  const named = (of: number) => Array.from({ length: 8 }, (_, n) => `ws://${at}/${of}/${n}`);
+  await Promise.all(
+    Array.from({ length: 20 }, (_, n) => new Promise<void>((taken) => void relays.publish(note(), named(n), taken))),
+  );
+  await eventually(
+    async () => calls.size,
+    (count) => count >= 64,
+  );
+  expect(calls.size).toBe(64);
 });
 
 test('what a relay will not have is told with its reason', async () => {

@@ -8,8 +8,11 @@ import { type Filter, openRelay, type Published, type Relay } from './relay.ts';
 export interface Relays {
   /** Hears everything of an interest: what is published from now on, and what was while nobody listened. */
   follow(interest: Interest): () => void;
-  /** Hands an event to our relays, and to those that strangers have named, as far as they may be called. By address. */
-  publish(event: NostrEvent, strangers?: readonly string[]): Promise<Map<string, Published>>;
+  /**
+   * Hands an event to our relays, and to those that strangers have named, as far as they may be called, and as long as not
+   * too many of these are being called. By address. `onTaken`: one has it, and the others may be slow, or made to be.
+   */
+  publish(event: NostrEvent, strangers?: readonly string[], onTaken?: () => void): Promise<Map<string, Published>>;
   /** How each of ours stands. */
   standing(): { url: string; isOpen: boolean; caughtUpAt: Date | null }[];
   close(): void;
@@ -50,6 +53,7 @@ const PAGE_WITHIN_MS = 15_000;
 const PUBLISH_WITHIN_MS = 8_000;
 const REMEMBERED = 20_000; // ids
 const MAX_STRANGERS = 8; // that one event is published to
+const MAX_ERRANDS = 64; // to strangers at a time
 
 export function openRelays(options: RelaysOptions): Relays {
   const {
@@ -78,10 +82,15 @@ export function openRelays(options: RelaysOptions): Relays {
     URL.canParse(url) && !options.urls.includes(url) && refusalOf(new URL(url), 'ws', isAllowed) === undefined;
 
   /** One errand: nobody stays connected because a stranger has named an address. */
+  let errands = 0;
   const handTo = async (url: string, event: NostrEvent): Promise<Published> => {
+    errands += 1;
     const guard = isAllowed(new URL(url)) ? undefined : guardedLookup(lookup);
     const relay = openRelay({ url, log, key, lookup: guard, isLasting: false });
-    return relay.publish(event, publishWithinMs).finally(() => relay.close());
+    return relay.publish(event, publishWithinMs).finally(() => {
+      errands -= 1;
+      relay.close();
+    });
   };
 
   return {
@@ -99,11 +108,17 @@ export function openRelays(options: RelaysOptions): Relays {
       stop.signal.addEventListener('abort', leave);
       return leave;
     },
-    publish: async (event, strangers = []) => {
-      const named = [...new Set(strangers)].filter(mayCall).slice(0, MAX_STRANGERS);
+    publish: async (event, strangers = [], onTaken) => {
+      const most = Math.min(MAX_STRANGERS, Math.max(0, MAX_ERRANDS - errands));
+      const named = [...new Set(strangers)].filter(mayCall).slice(0, most);
+      const answerOf = async (url: string, handed: Promise<Published>) => {
+        const published = await handed;
+        if (published.outcome === 'taken') onTaken?.();
+        return [url, published] as const;
+      };
       const answers = [
-        ...relays.map(async (relay) => [relay.url, await relay.publish(event, publishWithinMs)] as const),
-        ...named.map(async (url) => [url, await handTo(url, event)] as const),
+        ...relays.map((relay) => answerOf(relay.url, relay.publish(event, publishWithinMs))),
+        ...named.map((url) => answerOf(url, handTo(url, event))),
       ];
       return new Map(await Promise.all(answers));
     },

@@ -3,6 +3,7 @@ import type { Db } from '../../platform/database/clients.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import type { Metrics } from '../../platform/metrics.ts';
+import type { NostrEvent } from '../../platform/nostr/event.ts';
 import type { Published } from '../../platform/nostr/relay.ts';
 import type { Relays } from '../../platform/nostr/relays.ts';
 import { jobs, words } from './tables.ts';
@@ -49,9 +50,9 @@ const isNext = sql`not exists (select from workflows.nostr_events w
   where w.job_id = ${words.jobId} and w.seq < ${words.seq} and w.published_at is null and w.attempts < ${GIVE_UP_AFTER})`;
 
 async function hand({ db, metrics, relays }: PublisherDeps, { word, relays: named }: Due): Promise<void> {
-  const answers = await relays.publish(word.event, named ?? []);
+  const troubles = await troublesOf(relays, word.event, named ?? []);
   await failpoint('workflows.nostr.after_publish');
-  const isTaken = [...answers.values()].some(({ outcome }) => outcome === 'taken');
+  const isTaken = troubles === null;
   metrics.nostrEvents.inc({ what: isTaken ? 'published' : 'not_published' });
   const wait = Math.min(MAX_BACKOFF_S, 2 ** word.attempts);
   await db
@@ -62,11 +63,18 @@ async function hand({ db, metrics, relays }: PublisherDeps, { word, relays: name
         : {
             attempts: sql`${words.attempts} + 1`,
             nextAt: sql`now() + make_interval(secs => ${wait})`,
-            trouble: troubleOf(answers),
+            trouble: troubles,
           },
     )
     // Another replica may have handed it over meanwhile; then it is published, whatever was answered here.
     .where(and(eq(words.id, word.id), isNull(words.publishedAt)));
+}
+
+/** `null` as soon as one has taken it: nobody else waits for a relay that is gone, or that somebody has named to be waited for. */
+async function troublesOf(relays: Relays, event: NostrEvent, named: string[]): Promise<string | null> {
+  const taken = Promise.withResolvers<null>();
+  const all = relays.publish(event, named, () => taken.resolve(null)).then(troubleOf);
+  return Promise.race([taken.promise, all]);
 }
 
 const troubleOf = (answers: Map<string, Published>): string =>
