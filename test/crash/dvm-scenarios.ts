@@ -140,9 +140,10 @@ const linked: Scenario<Linking> = {
     await stage.sql.begin(async (sql) => {
       await sql`insert into identity.accounts (id, shadow_of) values (${shadow}, ${`nostr:${customer.pubkey}`})`;
       await sql`insert into workflows.nostr_customers (pubkey, account_id) values (${customer.pubkey}, ${shadow})`;
-      await sql`select credits.post(${shadow}, 'grant', 45, 'test', ${randomUUID()}, null, null)`;
     });
     customer.close();
+    const body = { credits: 45, reason: 'zapped too much' };
+    await stage.operator.ok('POST', `/v1/admin/accounts/${toWire('account', shadow)}/grants`, { body });
     return { person: await newCustomer(stage.farebox), customer, shadow };
   },
   play: async (cell, { person, customer }) => {
