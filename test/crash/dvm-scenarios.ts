@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { toWire } from '../../src/platform/ids.ts';
+import { linkProof } from '../dvm/link-proof.ts';
 import { type Customer, msatOf, offering, wordOf } from '../dvm/stage.ts';
+import type { Client } from '../harness/client.ts';
 import type { Cell, Scenario } from './cell.ts';
 import type { RelaysHere } from './relays.ts';
 import type { CrashStage } from './stage.ts';
@@ -121,4 +123,37 @@ const zapped: Scenario<Asking> = {
   check: async (stage, state) => expect(await doneOnce(stage, state), 'calls').toBeGreaterThan(0),
 };
 
-export const dvmScenarios = [asked, zapped];
+interface Linking extends Asking {
+  person: Client;
+}
+
+/** Its shadow account holds 45 that came too much. */
+const linked: Scenario<Linking> = {
+  name: 'a job has left credits, and its key is taken to an account',
+  points: ['workflows.nostr.before_link_commit'],
+  set: async (stage) => {
+    const state = await sign(stage);
+    await state.send();
+    while (!said({ stage }, state, ASKED)) await sleep(20);
+    await state.customer.zap(said({ stage }, state, ASKED) ?? { id: '' }, 75_000n);
+    while (!said({ stage }, state, String(state.kind + 1000))) await sleep(20);
+    state.customer.close();
+    return { ...state, person: await stage.customer(0) };
+  },
+  play: async (cell, { customer, person }) => {
+    await cell.until('the key is linked', async () => {
+      const proof = linkProof(cell.stage.farebox.url, person.accountId, { secret: customer.secret });
+      return cell.insist(person, 'POST', '/v1/nostr/keys', { body: { proof } });
+    });
+  },
+  check: async ({ sql }, { customer, person }) => {
+    const rows = await sql`
+      select a.available::int, a.held::int, c.linked_at is not null as linked,
+        (select array_agg(t.kind || ' ' || t.amount) from credits.transfers t where t.account_id = a.account_id) as moves
+      from workflows.nostr_customers c join credits.accounts a on a.account_id = c.account_id where c.pubkey = ${customer.pubkey}`;
+    expect([...rows]).toEqual([{ available: 45, held: 0, linked: true, moves: ['link 45'] }]);
+    expect((await person.ok('GET', '/v1/credits/balance')).available).toBe(45);
+  },
+};
+
+export const dvmScenarios = [asked, zapped, linked];
