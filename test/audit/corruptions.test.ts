@@ -28,8 +28,8 @@ const corruptions: Corruption[] = [
   ...refundCorruptions,
   ...orderCorruptions,
   ...askCorruptions,
-  ...dvmCorruptions,
   ...lightningCorruptions,
+  ...dvmCorruptions,
 ];
 
 /** In a transaction that is taken back, so that each finds the books as they were. */

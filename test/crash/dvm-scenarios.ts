@@ -1,9 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { toWire } from '../../src/platform/ids.ts';
+import { fromWire, toWire } from '../../src/platform/ids.ts';
 import { linkProof } from '../dvm/link-proof.ts';
 import { type Customer, msatOf, offering, wordOf } from '../dvm/stage.ts';
-import type { Client } from '../harness/client.ts';
+import { type Client, newCustomer } from '../harness/client.ts';
 import type { Cell, Scenario } from './cell.ts';
 import type { RelaysHere } from './relays.ts';
 import type { CrashStage } from './stage.ts';
@@ -123,36 +124,42 @@ const zapped: Scenario<Asking> = {
   check: async (stage, state) => expect(await doneOnce(stage, state), 'calls').toBeGreaterThan(0),
 };
 
-interface Linking extends Asking {
+interface Linking {
   person: Client;
+  customer: Customer;
+  shadow: string;
 }
 
-/** Its shadow account holds 45 that came too much. */
+/** The key has 45 credits of a zap that was too much. */
 const linked: Scenario<Linking> = {
-  name: 'a job has left credits, and its key is taken to an account',
+  name: 'a key of Nostr is taken to an account',
   points: ['workflows.nostr.before_link_commit'],
   set: async (stage) => {
-    const state = await sign(stage);
-    await state.send();
-    while (!said({ stage }, state, ASKED)) await sleep(20);
-    await state.customer.zap(said({ stage }, state, ASKED) ?? { id: '' }, 75_000n);
-    while (!said({ stage }, state, String(state.kind + 1000))) await sleep(20);
-    state.customer.close();
-    return { ...state, person: await stage.customer(0) };
+    const customer = relaysOf(stage).customer();
+    const shadow = randomUUID();
+    await stage.sql.begin(async (sql) => {
+      await sql`insert into identity.accounts (id, shadow_of) values (${shadow}, ${`nostr:${customer.pubkey}`})`;
+      await sql`insert into workflows.nostr_customers (pubkey, account_id) values (${customer.pubkey}, ${shadow})`;
+      await sql`select credits.post(${shadow}, 'grant', 45, 'test', ${randomUUID()}, null, null)`;
+    });
+    customer.close();
+    return { person: await newCustomer(stage.farebox), customer, shadow };
   },
-  play: async (cell, { customer, person }) => {
+  play: async (cell, { person, customer }) => {
+    const link = () => linkProof(cell.stage.farebox.url, person.accountId, { secret: customer.secret });
     await cell.until('the key is linked', async () => {
-      const proof = linkProof(cell.stage.farebox.url, person.accountId, { secret: customer.secret });
-      return cell.insist(person, 'POST', '/v1/nostr/keys', { body: { proof } });
+      const reply = await cell.insist(person, 'POST', '/v1/nostr/keys', { body: { proof: link() } });
+      return reply.object === 'nostr_key';
     });
   },
-  check: async ({ sql }, { customer, person }) => {
-    const rows = await sql`
-      select a.available::int, a.held::int, c.linked_at is not null as linked,
-        (select array_agg(t.kind || ' ' || t.amount) from credits.transfers t where t.account_id = a.account_id) as moves
-      from workflows.nostr_customers c join credits.accounts a on a.account_id = c.account_id where c.pubkey = ${customer.pubkey}`;
-    expect([...rows]).toEqual([{ available: 45, held: 0, linked: true, moves: ['link 45'] }]);
+  check: async ({ sql }, { person, customer, shadow }) => {
     expect((await person.ok('GET', '/v1/credits/balance')).available).toBe(45);
+    const moves = await sql`
+      select debit || ' ' || credit as move from credits.transfers
+      where kind = 'link' and account_id in (${shadow}, ${fromWire('account', person.accountId)}) order by debit`;
+    expect(moves.map((row) => row['move'])).toEqual(['available linked', 'linked available']);
+    const [row] = await sql`select account_id from workflows.nostr_customers where pubkey = ${customer.pubkey}`;
+    expect(row?.['account_id']).toBe(fromWire('account', person.accountId));
   },
 };
 

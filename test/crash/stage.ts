@@ -57,9 +57,9 @@ export async function openCrashStage({ hasRelays = false } = {}): Promise<CrashS
   const [database, omise, executor] = [await cloneDatabase(), await startProvider(), await startExecutor()];
   const receiver = await startReceiver();
   const chain = findAnvil() ? await startChain() : undefined;
-  const relays = hasRelays ? await openRelaysHere() : undefined;
   const relay = await startRelay();
   const wallet = await startWallet({ relayUrl: relay.url });
+  const relays = hasRelays ? await openRelaysHere() : undefined;
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
     ...{ ...settings, PUBLIC_URL: front.url, NWC_URL: wallet.connectionUrl },
@@ -104,9 +104,9 @@ export async function openCrashStage({ hasRelays = false } = {}): Promise<CrashS
       await Promise.all(replicas.map((child) => child.close()));
       await shop.stop();
       await chain?.stop();
-      await relays?.close();
       wallet.close();
       await relay.close();
+      await relays?.close();
       await Promise.all([executor.close(), receiver.close(), omise.close(), front.close(), inner.close()]);
       await database.drop();
       await rm(folder, { recursive: true });

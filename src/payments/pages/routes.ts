@@ -57,8 +57,11 @@ export async function checkoutRoutes(app: App, deps: PaymentsDeps & { feed: Feed
       { config: { access: 'anyone', rate: 'read' }, schema: { ...HIDDEN, params, response: ANY } },
       async (request, reply) => {
         const view = await find(request.params.token);
+        const { token } = request.params;
+        if (view.purchase.method === 'lightning')
+          return reply.code(303).header('Location', `/lightning/${token}`).send(null);
         if (view.requestId === null) return show(reply, view);
-        return reply.code(303).header('Location', `/pay/${request.params.token}`).send(null);
+        return reply.code(303).header('Location', `/pay/${token}`).send(null);
       },
     );
 
