@@ -87,7 +87,8 @@ async function addKey(db: Db, vault: Vault, { firstOnly }: { firstOnly: boolean 
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   });
-  const kid = createHash('sha256').update(pair.publicKey).digest('base64url').slice(0, 16);
+  const digest = createHash('sha256').update(pair.publicKey).digest('base64url').slice(0, 16);
+  const kid = digest.replace(/^-/, 'k'); // a hyphen in front would be an option of `farebox keys revoke`
   return db.transaction(async (tx) => {
     await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended('identity.signing_keys', 0))`);
     const [existing] = await tx

@@ -52,6 +52,10 @@ export async function differ(
   return row !== undefined;
 }
 
+/** How many of a kind nobody has dealt with yet. */
+export const countDifferences = (tx: Tx, kind: string): Promise<number> =>
+  tx.$count(differences, and(eq(differences.kind, kind), isNull(differences.resolvedAt)));
+
 /** Marks differences as dealt with; resolves to how many were open. */
 export async function closeDifferences(tx: Tx, which: SQL | undefined): Promise<number> {
   const closed = await tx

@@ -57,6 +57,13 @@ describe('refused, with a pointer', () => {
     expect((await patch(service, { payment })).status).toBe(422);
   });
 
+  test('a price in Lightning that nobody could ever pay', async () => {
+    const dear = { rails: [{ rail: 'lightning', price_per_credit: 1_000_000_000_000 }] };
+    const service = await stage.offer('/echo', { credit_cost: 2_100_000, payment: dear });
+    const refused = await patch(service, { credit_cost: 2_100_001 });
+    expect([refused.status, refused.body.errors[0].pointer]).toEqual([422, '/payment/rails/0/price_per_credit']);
+  });
+
   test('a new price that the parts do not make up', async () => {
     const service = await stage.offer('/echo', { credit_cost: 30, payment: { milestones: [10, 20] } });
     expect((await patch(service, { credit_cost: 31 })).body.errors[0].pointer).toBe('/payment/milestones');

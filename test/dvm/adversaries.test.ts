@@ -12,7 +12,7 @@ import { accountOfKey } from '../../src/workflows/dvm/customers.ts';
 import type { DvmDeps } from '../../src/workflows/dvm/deps.ts';
 import { createIntake } from '../../src/workflows/dvm/intake.ts';
 import { jobs } from '../../src/workflows/dvm/tables.ts';
-import { type Client, eventually } from '../harness/client.ts';
+import { type Client, clientOf, eventually } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { linkProof } from './link-proof.ts';
 import { balanceOf, type Customer, type DvmStage, infoOf, msatOf, openDvmStage } from './stage.ts';
@@ -153,6 +153,38 @@ const linking = (person: Client, customer: Customer) =>
     body: { proof: linkProof(stage.farebox.url, person.accountId, { secret: customer.secret }) },
   });
 const availableOf = async (person: Client) => (await person.ok('GET', '/v1/credits/balance')).available;
+
+test('what is too large for relays is told by its hash, and the request by its id alone', async ({ customer }) => {
+  for (const [length, isRepeated, isWhole] of [
+    [15_000, true, true],
+    [30_000, false, true],
+    [61_000, false, false],
+  ] as const) {
+    const job = await customer.ask(kinds.plain, [], { content: 'x'.repeat(length) });
+    await customer.zap(await job.word(ASKED), 30_000n);
+    const result = await job.word(String(kinds.plain + 1000));
+    expect(result.tags.some(([name]) => name === 'request')).toBe(isRepeated);
+    expect(JSON.parse(result.content)).toMatchObject(
+      isWhole ? { echo: { content: 'x'.repeat(length) } } : { too_large: true },
+    );
+    expect(JSON.stringify(result).length).toBeLessThan(65_536);
+  }
+});
+
+test('receipts that anybody can make for nothing fill the work list, and not the disk', async ({ customer }) => {
+  const open = async () =>
+    (
+      await stage.root`select count(*)::int as n from payments.differences where kind = 'zap_receipt' and resolved_at is null`
+    )[0]?.['n'];
+  await stage.root`insert into payments.differences (kind, reference, detail)
+    select 'zap_receipt', 'made up ' || n, '{}' from generate_series(1, 200 - ${await open()}::int) n`;
+  const claim = await clientOf(stage.farebox.url).call('POST', '/v1/receipts', {
+    body: { receipt: customer.receipt({ id: 'f'.repeat(64) }, 1_000n) },
+  });
+  expect(claim.body).toMatchObject({ verdict: 'quarantined', code: 'unmatched' });
+  expect(await open()).toBe(200);
+  await stage.root`delete from payments.differences where reference like 'made up %'`;
+});
 
 describe('keys that are taken to an account', () => {
   test('one that never asked for anything: nobody else takes it away, and not what its account holds', async ({

@@ -306,6 +306,7 @@ describe.skipIf(path === '')(
       }
       await logInAndPay(page, customer.email);
       await page.getByText('There was no answer. Try again').waitFor();
+      await page.getByText('Not paid yet').waitFor(); // the page has heard that the order is its own
       await page.getByRole('button', { name: 'Pay 10 credits' }).click(); // what was typed is still there
       // That answer is lost, too; but the page hears that it is paid.
       await reads(page, CHEAP);

@@ -9,6 +9,8 @@ import { MAX_AMOUNT } from '../../platform/http/wire.ts';
 
 const MAX_MILESTONES = 100;
 const DAY_S = 86_400;
+/** Millisatoshi of 21 million bitcoin. */
+const ALL_MSAT = 2_100_000_000_000_000_000n;
 
 const Credits = z.int().min(1).max(MAX_AMOUNT);
 const units = z.string().regex(/^[1-9]\d{0,77}$/, 'must be a whole number of base units, as a string');
@@ -134,6 +136,11 @@ export function checkPolicy(policy: PaymentPolicy, creditCost: bigint): void {
     throw invalidField('/payment/milestones', 'are paid part by part, and so go with the mode `upfront` only');
   if (milestones && milestones.reduce((sum, credits) => sum + BigInt(credits), 0n) !== creditCost)
     throw invalidField('/payment/milestones', `must make up the credit_cost, which is ${creditCost}`);
+  const byLightning = rails.findIndex(
+    (one) => one.rail === 'lightning' && creditCost * BigInt(one.price_per_credit) > ALL_MSAT,
+  );
+  if (byLightning >= 0)
+    throw invalidField(`/payment/rails/${byLightning}/price_per_credit`, 'makes the service dearer than all there is');
   const names = rails.map((one) => (one.rail === 'evm' ? `evm ${one.asset}` : one.rail));
   const twice = names.findIndex((name, at) => names.indexOf(name) !== at);
   if (twice >= 0) throw invalidField(`/payment/rails/${twice}`, 'is named twice');

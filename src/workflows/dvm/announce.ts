@@ -1,5 +1,6 @@
 import { desc, eq, isNotNull } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
+import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { toWire } from '../../platform/ids.ts';
 import { type EventTemplate, signEvent } from '../../platform/nostr/event.ts';
@@ -20,7 +21,8 @@ export const announcer = (deps: DvmDeps): Worker => ({
   everyMs: EVERY_MS,
   runOnce: async () => {
     const offered = await deps.db.select().from(services).where(isNotNull(services.nostrKind));
-    for (const service of offered) await deps.db.transaction((tx) => announce(tx, deps, service));
+    // One that cannot be told of does not keep the others from it.
+    await inParallel(offered, 1, (service) => deps.db.transaction((tx) => announce(tx, deps, service)));
     return { more: false };
   },
 });

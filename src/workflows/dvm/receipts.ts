@@ -1,5 +1,6 @@
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import {
+  countDifferences,
   differ,
   isPaymentCounted,
   matchReceipt,
@@ -86,6 +87,9 @@ async function book(
   return arrival !== undefined;
 }
 
+const KIND = 'zap_receipt';
+const MAX_QUARANTINED = 200; // open at a time: a person looks at each
+
 async function quarantine(
   db: Db,
   receipt: NostrEvent,
@@ -96,7 +100,11 @@ async function quarantine(
     code,
     ...(payment ? { amount_msat: String(payment.amountMsat), event_id: payment.eventId, payer: payment.payer } : {}),
   };
-  await db.transaction((tx) => differ(tx, 'zap_receipt', payment?.paymentHash ?? receipt.id, null, detail));
+  // Whoever makes receipts of their own for money that nobody has paid fills the work list, and not the disk.
+  await db.transaction(async (tx) => {
+    if ((await countDifferences(tx, KIND)) < MAX_QUARANTINED)
+      await differ(tx, KIND, payment?.paymentHash ?? receipt.id, null, detail);
+  });
   return { verdict: 'quarantined', code, payment };
 }
 

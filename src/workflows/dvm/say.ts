@@ -17,7 +17,8 @@ export type Job = typeof jobs.$inferSelect;
 const FEEDBACK = 7000;
 /** The request's, and this (NIP-90). */
 const RESULT_OFFSET = 1000;
-const MAX_CONTENT = 60_000; // bytes; many relays take 64 KB
+const MAX_EVENT = 60_000; // bytes of its JSON, about; many relays take 64 KB
+const MAX_REQUEST = 20_000; // of them, for the request that a result repeats
 
 /** What an ask is on Nostr: millisatoshi, an invoice where there is one, and until when. */
 export interface Price {
@@ -65,19 +66,16 @@ function templateOf(
   const hidden = job.cipher === null ? [] : [['encrypted']];
   if (word.status === 'result') {
     const { request } = job;
-    const inputs = job.cipher === null ? request.tags.filter(([name]) => name === 'i') : [];
-    return {
-      kind: request.kind + RESULT_OFFSET,
-      tags: [['request', JSON.stringify(request)], ...about, ...inputs, ...amount, ...hidden],
-      content: contentOf(job, word.content, key),
-    };
+    const repeated = JSON.stringify(request);
+    const isShort = Buffer.byteLength(repeated) <= MAX_REQUEST; // else its id has to do
+    const inputs = job.cipher === null && isShort ? request.tags.filter(([name]) => name === 'i') : [];
+    const tags = [...(isShort ? [['request', repeated]] : []), ...about, ...inputs, ...amount, ...hidden];
+    return { kind: request.kind + RESULT_OFFSET, tags, content: contentOf(job, word.content, key, tags) };
   }
-  if (word.status === 'partial')
-    return {
-      kind: FEEDBACK,
-      tags: [['status', 'partial'], ...about, ...hidden],
-      content: contentOf(job, word.content, key),
-    };
+  if (word.status === 'partial') {
+    const tags = [['status', 'partial'], ...about, ...hidden];
+    return { kind: FEEDBACK, tags, content: contentOf(job, word.content, key, tags) };
+  }
   // What went wrong may tell of what was asked for.
   if (word.status === 'error' && job.cipher !== null)
     return {
@@ -90,10 +88,13 @@ function templateOf(
 }
 
 /** Text as it is, everything else as JSON. What relays would not take is told of, and read at the API. */
-function contentOf(job: Job, content: unknown, key: Uint8Array): string {
+function contentOf(job: Job, content: unknown, key: Uint8Array, tags: string[][]): string {
   const text = typeof content === 'string' ? content : JSON.stringify(content ?? null);
   const bytes = Buffer.byteLength(text);
-  if (bytes <= MAX_CONTENT) return hideFrom(text, job, key);
+  const hidden = bytes > MAX_EVENT ? '' : hideFrom(text, job, key);
+  // As it stands in the event: in quotes, with what that costs.
+  const size = Math.max(bytes, Buffer.byteLength(JSON.stringify(hidden)) + Buffer.byteLength(JSON.stringify(tags)));
+  if (size <= MAX_EVENT) return hidden;
   const sha256 = createHash('sha256').update(text).digest('hex');
   return hideFrom(JSON.stringify({ too_large: true, sha256, bytes, run_id: job.runId }), job, key);
 }

@@ -134,8 +134,9 @@ const wallet = (() => {
     const known = await find(offer.orderId);
     if (known?.hContract) return known;
     const purchase = known ?? (await begin(offer));
-    const { did, nonce } = purchase;
-    const wish = { did, nonce, ...(offer.token ? { token: offer.token } : {}) };
+    // The page may have an address by now that has no token in it.
+    const { did, nonce, token = offer.token } = purchase;
+    const wish = { did, nonce, ...(token ? { token } : {}) };
     const told = await deed(purchase, 'claim', 'claim', wish).catch(async (fault) => {
       // A new key that gets a no is worth nothing. Of an older one an answer may have been lost: that one stays.
       if (!known && fault instanceof Refusal && fault.status < 429) await drop(offer.orderId);
