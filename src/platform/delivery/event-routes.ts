@@ -73,7 +73,8 @@ export function eventRoutes(
     },
     async (request, reply) => {
       const { accountId } = callerOf(request);
-      const after = readPlace(request);
+      // Before the head is sent: whoever has seen that hears of all that happens after it.
+      const after = readPlace(request) ?? (await feed.lastPlaceOf(accountId));
       const leave = feed.enter(accountId);
       const write = (event: FeedEvent) =>
         `id: ${placeId(event.place)}\nevent: ${event.type}\ndata: ${JSON.stringify(render(event))}\n\n`;

@@ -23,11 +23,13 @@ export interface Feed {
    * `signal` does or the feed stops.
    */
   follow(subjectId: string, since: Date, afterSeq: bigint, signal: AbortSignal): AsyncGenerator<FeedEvent[]>;
+  /** The place of what has happened last to an account: who follows it from there hears everything from now on. */
+  lastPlaceOf(accountId: string): Promise<bigint>;
   /**
-   * All events of an account after a place, or from now on, each once and in the order of their places; begins with the
-   * place from which a reader that has heard nothing yet goes on.
+   * All events of an account after a place, each once and in the order of their places; begins with that place, from which
+   * a reader that has heard nothing yet goes on.
    */
-  followAccount(accountId: string, after: bigint | null, signal: AbortSignal): AsyncGenerator<FeedEvent[] | bigint>;
+  followAccount(accountId: string, after: bigint, signal: AbortSignal): AsyncGenerator<FeedEvent[] | bigint>;
   /** True when nothing was told of a subject after `seq`. */
   isLast(subjectId: string, since: Date, seq: bigint): Promise<boolean>;
   /** Takes one of the account's places for a stream; 429 when it has none left. Call what it returns to give it back. */
@@ -129,11 +131,11 @@ export function createFeed(sql: Sql, deps: { log: Log; metrics: Metrics }): Feed
       };
       return tail(subjectId, new Follower(withSlack(since), ({ seq }) => seq), afterSeq, past, signal);
     },
+    lastPlaceOf: (accountId) => lastPlace(sql, accountId),
     async *followAccount(accountId, after, signal) {
-      const start = after ?? (await lastPlace(sql, accountId));
-      if (start > FIRST_PLACE) yield start;
+      if (after > FIRST_PLACE) yield after;
       const past = (from: bigint, _: Date, horizon: string) => readOn(sql, accountId, from, horizon);
-      yield* tail(accountId, new Follower(withSlack(new Date()), ({ place }) => place), start, past, signal);
+      yield* tail(accountId, new Follower(withSlack(new Date()), ({ place }) => place), after, past, signal);
     },
   };
 
