@@ -62,6 +62,20 @@ describe.skipIf(path === '')(
       await page.getByLabel('Password').fill(password);
       await page.getByRole('button', { name: /^Pay [\d,]+ credits$/ }).click();
     };
+    /** What an e-mail of the shop leads to: the status page of an order that no session has asked for. */
+    const linkOfMail = async () => {
+      const order = await stage.shop.ok('POST', '/private/orders', {
+        body: {
+          order: {
+            amount: 'CREDITS:10',
+            summary: 'On paying once',
+            resource: 'paying-once',
+            fulfillment_url: at(CHEAP),
+          },
+        },
+      });
+      return `${stage.farebox.url}/orders/${order.order_id}?token=${order.token}`;
+    };
     /** At the provider, as the banking app of whoever has scanned the code does it. */
     const payAtProvider = async (page: Page) => {
       await page.getByRole('button', { name: 'PromptPay QR code' }).click();
@@ -182,17 +196,7 @@ describe.skipIf(path === '')(
 
     // REQ O2
     test('A12: an e-mail leads to the order without a session, and from it to the article in one go', async () => {
-      const order = await stage.shop.ok('POST', '/private/orders', {
-        body: {
-          order: {
-            amount: 'CREDITS:10',
-            summary: 'On paying once',
-            resource: 'paying-once',
-            fulfillment_url: at(CHEAP),
-          },
-        },
-      });
-      const link = `${stage.farebox.url}/orders/${order.order_id}?token=${order.token}`;
+      const link = await linkOfMail();
       const page = await openPage(browser);
       const seen: string[] = [];
       page.on('request', (request) => request.isNavigationRequest() && seen.push(request.url()));
@@ -220,20 +224,8 @@ describe.skipIf(path === '')(
     });
 
     test('an e-mail’s order is paid by the wallet of the page, too', async () => {
-      const order = await stage.shop.ok('POST', '/private/orders', {
-        body: {
-          ...{
-            order: {
-              amount: 'CREDITS:10',
-              summary: 'On paying once',
-              resource: 'paying-once',
-              fulfillment_url: at(CHEAP),
-            },
-          },
-        },
-      });
       const page = await openPage(browser);
-      await page.goto(`${stage.farebox.url}/orders/${order.order_id}?token=${order.token}`);
+      await page.goto(await linkOfMail());
       const customer = await rich(10);
       await page.getByLabel('E-mail address').fill(customer.email);
       await page.getByLabel('Password').fill(PASSWORD);

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import type { Db } from '../../platform/database/clients.ts';
-import type { Feed } from '../../platform/delivery/feed.ts';
+import type { Feed, FeedEvent } from '../../platform/delivery/feed.ts';
 import { page } from '../../platform/http/html.ts';
 import { pages } from '../../platform/http/pages.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { STREAM_TIMEOUT_MS, streamEvents, unnamed } from '../../platform/http/stream.ts';
+import { STREAM_TIMEOUT_MS } from '../../platform/http/stream.ts';
 import { answers } from '../../platform/http/wire.ts';
+import { streamToPage } from '../pages/live.ts';
 import { qrOf } from '../pages/qr-of.ts';
 import { findByPageToken, type PurchaseView } from '../purchases/read.ts';
 import { invoicePage, invoiceScript } from './page.ts';
@@ -50,19 +51,8 @@ export async function invoicePages(app: App, { db, feed }: { db: Db; feed: Feed 
       },
       async (request, reply) => {
         const { purchase } = await find(request.params.token);
-        const leave = feed.enter(`lightning ${purchase.id}`);
-        try {
-          await streamEvents(
-            request,
-            reply,
-            (signal) => feed.follow(purchase.id, purchase.createdAt, 0n, signal),
-            ({ type }) => type === 'payments.purchase_completed',
-            unnamed,
-          );
-        } finally {
-          leave();
-        }
-        return reply;
+        const isLast = ({ type }: FeedEvent) => type === 'payments.purchase_completed';
+        return streamToPage(request, reply, { feed, page: 'lightning' }, purchase, isLast);
       },
     );
   });

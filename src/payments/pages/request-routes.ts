@@ -1,13 +1,14 @@
 import { z } from 'zod';
-import type { Feed } from '../../platform/delivery/feed.ts';
+import type { Feed, FeedEvent } from '../../platform/delivery/feed.ts';
 import { page } from '../../platform/http/html.ts';
 import { pages } from '../../platform/http/pages.ts';
 import { Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { STREAM_TIMEOUT_MS, streamEvents, unnamed } from '../../platform/http/stream.ts';
+import { STREAM_TIMEOUT_MS } from '../../platform/http/stream.ts';
 import { answers } from '../../platform/http/wire.ts';
 import { findRequestByToken, paymentUriOf, type RequestView } from '../requests/read.ts';
 import type { RequestDeps } from '../requests/read-routes.ts';
+import { streamToPage } from './live.ts';
 import { requestPage } from './payment-request.ts';
 import { qrOf } from './qr-of.ts';
 import { liveScript } from './scripts.ts';
@@ -54,19 +55,9 @@ export async function requestPages(app: App, { db, evm, feed }: RequestDeps & { 
       },
       async (request, reply) => {
         const { request: asked } = await find(request.params.token);
-        const leave = feed.enter(`pay ${asked.id}`);
-        try {
-          await streamEvents(
-            request,
-            reply,
-            (signal) => feed.follow(asked.id, asked.createdAt, 0n, signal),
-            ({ type }) => type === 'payments.payment_request_cancelled', // everything else may yet be undone
-            unnamed,
-          );
-        } finally {
-          leave();
-        }
-        return reply;
+        // Everything else may yet be undone.
+        const isLast = ({ type }: FeedEvent) => type === 'payments.payment_request_cancelled';
+        return streamToPage(request, reply, { feed, page: 'pay' }, asked, isLast);
       },
     );
   });

@@ -7,7 +7,7 @@ import { page } from '../../platform/http/html.ts';
 import { pages } from '../../platform/http/pages.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
 import type { App } from '../../platform/http/server.ts';
-import { STREAM_TIMEOUT_MS, streamEvents, unnamed } from '../../platform/http/stream.ts';
+import { STREAM_TIMEOUT_MS } from '../../platform/http/stream.ts';
 import { answers, Nothing } from '../../platform/http/wire.ts';
 import { METHODS, type Method } from '../capability.ts';
 import { intend, liveAttempt, openCharge } from '../purchases/charge.ts';
@@ -17,6 +17,7 @@ import type { ChargeMethod } from '../rails/rail.ts';
 import type { PaymentsDeps } from '../routes.ts';
 import { charges, purchases } from '../tables.ts';
 import { checkoutPage } from './checkout.ts';
+import { streamToPage } from './live.ts';
 import { sendQr } from './qr.ts';
 import { liveScript } from './scripts.ts';
 
@@ -84,19 +85,7 @@ export async function checkoutRoutes(app: App, deps: PaymentsDeps & { feed: Feed
       },
       async (request, reply) => {
         const { purchase } = await find(request.params.token);
-        const leave = feed.enter(`checkout ${purchase.id}`);
-        try {
-          await streamEvents(
-            request,
-            reply,
-            (signal) => feed.follow(purchase.id, purchase.createdAt, 0n, signal),
-            (event) => LAST_EVENTS.has(event.type),
-            unnamed,
-          );
-        } finally {
-          leave();
-        }
-        return reply;
+        return streamToPage(request, reply, { feed, page: 'checkout' }, purchase, ({ type }) => LAST_EVENTS.has(type));
       },
     );
 

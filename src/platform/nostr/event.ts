@@ -51,7 +51,7 @@ const isWhole = (value: unknown, max: number): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max;
 const isTag = (tag: unknown): tag is string[] => Array.isArray(tag) && tag.length > 0 && tag.every(isText);
 /** NUL and halves of characters are no text: neither UTF-8 nor a column of ours can hold them. */
-const isText = (value: unknown): value is string =>
+export const isText = (value: unknown): value is string =>
   typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
 
 /** SHA-256 of the canonical form (NIP-01, "Events and signatures"), in hex. */

@@ -1,7 +1,7 @@
 import { decrypt as decrypt04, encrypt as encrypt04 } from 'nostr-tools/nip04';
 import { decrypt as decrypt44, encrypt as encrypt44, getConversationKey } from 'nostr-tools/nip44';
 import { depthOf } from '../../platform/http/body.ts';
-import { type NostrEvent, tagValues } from '../../platform/nostr/event.ts';
+import { isText, type NostrEvent, tagValues } from '../../platform/nostr/event.ts';
 
 /** A request for a job as it is meant (NIP-90): its tags, in clear or from what was encrypted for us. Pure. */
 
@@ -31,7 +31,7 @@ const NO_TEXT = 'The request has characters that are no text (NUL, or half of a 
 export function readRequest(event: NostrEvent, key: Uint8Array): JobRequest {
   const cipher = cipherOf(event);
   const tags = cipher === null ? event.tags : [...event.tags, ...hiddenTags(event, key, cipher)];
-  if (![event.content, ...tags.flat()].every(isPlainText)) throw new Unreadable(NO_TEXT);
+  if (![event.content, ...tags.flat()].every(isText)) throw new Unreadable(NO_TEXT);
   const all = (name: string) => tags.filter(([one]) => one === name);
   const payment = all('param').find(([, name]) => name === 'payment')?.[2];
   return {
@@ -51,9 +51,6 @@ function bidOf(tags: string[][]): bigint | null {
   if (!/^\d{1,18}$/.test(bid)) throw new Unreadable('The bid is to be a whole number of millisatoshi.');
   return BigInt(bid);
 }
-
-/** What the database can keep. */
-const isPlainText = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
 
 /** NIP-40. */
 function expirationOf(event: NostrEvent): Date | null {
@@ -121,8 +118,8 @@ export function fitTo(schema: object, input: Record<string, unknown>): Record<st
   return Object.fromEntries(
     Object.entries(input).map(([name, value]) => {
       const type = properties[name]?.type;
-      const isText = typeof value === 'string' && typeof type === 'string' && type !== 'string';
-      return [name, isText ? parsed(value) : value];
+      const isJson = typeof value === 'string' && typeof type === 'string' && type !== 'string';
+      return [name, isJson ? parsed(value) : value];
     }),
   );
 }
@@ -131,7 +128,7 @@ function parsed(text: string): unknown {
   if (depthOf(text) > MAX_DEPTH) throw new Unreadable(`A parameter is nested deeper than ${MAX_DEPTH} levels.`);
   try {
     return JSON.parse(text, (name, value) => {
-      if (!isPlainText(name) || (typeof value === 'string' && !isPlainText(value))) throw new Unreadable(NO_TEXT);
+      if (!isText(name) || (typeof value === 'string' && !isText(value))) throw new Unreadable(NO_TEXT);
       return value;
     });
   } catch (fault) {
