@@ -71,6 +71,7 @@ import {
 } from './refunds/index.ts';
 import {
   askExpirer,
+  createInvoicing,
   createRunCommitter,
   dispatcher,
   dvmRoutes,
@@ -175,7 +176,10 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
   const commits = createRunCommitter(sql, { pool: config.DATABASE_POOL, metrics, log });
   const wakeDispatcher = () => crew.wake('dispatch');
   const asks = { ...payments, currency, balanceOf };
-  const workflows: WorkflowsDeps = { db, commits, vault, cursors, definitions, feed, metrics, asks, wakeDispatcher };
+  const hasWallet = lightning !== null;
+  const workflows: WorkflowsDeps = {
+    ...{ db, commits, vault, cursors, definitions, feed, metrics, asks, hasWallet, wakeDispatcher },
+  };
 
   const refunds: RefundsDeps = {
     ...{ db, vault, cursors, rail, evm, alarm, log, publicUrl, deadlineMs: config.OMISE_DEADLINE_MS },
@@ -190,7 +194,8 @@ export async function buildApp(config: Config, database: Database, log: Log, lif
       ? openDvm(
           {
             ...{ db, commits, definitions, metrics, log, key: config.NOSTR_SECRET_KEY, rules: zapRules(config) },
-            ...{ maxZapMsat: config.ZAP_MAX_MSAT, wakeDispatcher },
+            ...{ maxZapMsat: config.ZAP_MAX_MSAT, hasWallet, wakeDispatcher },
+            invoicing: createInvoicing(asks),
             wakeJobs: () => crew.wake('nostr-jobs'),
             wakePublisher: () => crew.wake('nostr-publisher'),
           },

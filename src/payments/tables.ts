@@ -105,7 +105,11 @@ export const purchases = paymentsSchema.table(
     index('purchases_review').on(t.createdAt).where(sql`state = 'review'`),
     // Of one order no second way to pay while the first is open; another wallet that takes it has a way of its own.
     uniqueIndex('purchases_order').on(t.orderId, t.accountId).where(sql`state = 'pending' and order_id is not null`),
-    uniqueIndex('purchases_purpose').on(t.forType, t.forId).where(sql`state = 'pending' and for_id is not null`),
+    // Nor of anything else; of invoices, which nobody can take back, one for each amount.
+    uniqueIndex('purchases_purposes')
+      .on(t.forType, t.forId, sql`(case when method = 'lightning' then credits else 0 end)`)
+      .where(sql`state = 'pending' and for_id is not null`),
+    index('purchases_for').on(t.forId).where(sql`for_id is not null`),
   ],
 );
 

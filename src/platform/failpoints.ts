@@ -45,6 +45,7 @@ export const FAILPOINTS = [
   'payments.cancel.after_commit',
   'payments.invoice.before_intend_commit',
   'payments.invoice.after_intend',
+  'payments.invoice.after_intend_for',
   'payments.invoice.before_make',
   'payments.invoice.after_make',
   'payments.invoice.before_open_commit',

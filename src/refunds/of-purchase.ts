@@ -5,12 +5,17 @@ import { least } from '../platform/least.ts';
 import { nothingLeft, tooLarge, wrongTarget } from './refusals.ts';
 import type { Order, Part, Quote, Subject } from './subjects.ts';
 
+/** What was asked for in millisatoshi has no price in money (ISO 4217). */
+const NO_CURRENCY = 'XXX';
+
 /** A purchase: credits that were not used, for the money that they cost. */
 
 async function quote(tx: Tx, { accountId, subject, amount: wanted, target }: Order): Promise<Quote> {
   const { purchase, chargeId, left } = await lockPaidPurchase(tx, subject.id, accountId);
   if (subject.part === 'excess') throw nothingLeft('A purchase has no excess.');
   if (purchase.method === 'crypto') throw nothingLeft('It was paid on chain: ask for its payment request.');
+  if (purchase.currency === NO_CURRENCY)
+    throw nothingLeft('It was paid by Lightning, and there is no way back: what it brought stays credits.');
   if (target === 'credits') throw wrongTarget('The credits of a purchase are on the account already.');
   const available = await availableOf(tx, accountId);
   const refundable = least(left.credits, available);

@@ -5,6 +5,7 @@ export { workflowsChecks } from './audit.ts';
 export { rememberDefinitions } from './definitions.ts';
 export { dispatcher } from './dispatch.ts';
 export { openDvm } from './dvm/adapter.ts';
+export { createInvoicing } from './dvm/invoices.ts';
 export { dvmRoutes } from './dvm/routes.ts';
 export { workflowsEvents } from './events.ts';
 export { executorRoutes } from './executor-routes.ts';

@@ -23,6 +23,8 @@ export interface WorkflowsDeps {
   feed: Feed;
   metrics: Metrics;
   asks: AskDeps;
+  /** Asks can be paid by an invoice. */
+  hasWallet: boolean;
   /** A run was committed that can be dispatched. */
   wakeDispatcher(): void;
 }

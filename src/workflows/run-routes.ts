@@ -76,10 +76,10 @@ function startRoute(app: App, deps: WorkflowsDeps): void {
 const acceptedBody = ({ run, balance }: Accepted) => ({ run: renderAccepted(run), balance: renderBalance(balance) });
 
 /** The run as it is; 402 while it waits for its first payment. */
-async function begunBody({ db, asks, feed }: WorkflowsDeps, { run, ask }: Begun) {
+async function begunBody({ db, asks, feed, hasWallet }: WorkflowsDeps, { run, ask }: Begun) {
   feed.wake();
   const balance = await asks.balanceOf(run.accountId);
-  if (ask) throw await paymentRequired(db, 'payment_required', ask, balance.available);
+  if (ask) throw await paymentRequired(db, 'payment_required', ask, balance.available, hasWallet);
   return { run: renderRun(run), balance: renderBalance(balance) };
 }
 
@@ -91,7 +91,7 @@ const renderPart = ({ number, content, createdAt }: Part): z.infer<typeof PartOu
   ...{ object: 'part', number, content, created_at: time(createdAt) },
 });
 
-function startedRoutes(app: App, { db, cursors, feed, metrics, asks, wakeDispatcher }: WorkflowsDeps): void {
+function startedRoutes(app: App, { db, cursors, feed, metrics, asks, hasWallet, wakeDispatcher }: WorkflowsDeps): void {
   const tags = ['runs'];
 
   app.get(
@@ -210,7 +210,8 @@ function startedRoutes(app: App, { db, cursors, feed, metrics, asks, wakeDispatc
       if (part) return renderPart(part);
       const ask = run.due > 0n && run.askId ? await findAsk(db, accountId, run.askId) : undefined;
       if (!ask || number !== ask.ask.seq || ask.ask.kind === 'result') throw new Problem('not_found');
-      throw await paymentRequired(db, 'payment_required', ask, (await asks.balanceOf(accountId)).available);
+      const { available } = await asks.balanceOf(accountId);
+      throw await paymentRequired(db, 'payment_required', ask, available, hasWallet);
     },
   );
 }

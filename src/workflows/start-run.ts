@@ -155,11 +155,16 @@ const NO_VERSION = 0; // versions begin at 1
 /** Tries after the first: a definition that was just changed, or a key that another request is using. */
 const RETRIES = 3;
 
+export interface StartRunDeps {
+  commits: RunCommitter;
+  db: Db;
+  definitions: Definitions;
+  /** For what a refusal offers. */
+  hasWallet: boolean;
+}
+
 /** Deducts and starts, or refuses and leaves everything as it was. The same key always leads to the same run. */
-export async function startRun(
-  deps: { commits: RunCommitter; db: Db; definitions: Definitions },
-  order: RunOrder,
-): Promise<Started> {
+export async function startRun(deps: StartRunDeps, order: RunOrder): Promise<Started> {
   for (let tries = 0; ; tries += 1) {
     const answer = await attempt(deps, order);
     if (answer !== 'again') return answer;
@@ -167,16 +172,14 @@ export async function startRun(
   }
 }
 
-async function attempt(
-  { commits, db, definitions }: { commits: RunCommitter; db: Db; definitions: Definitions },
-  order: RunOrder,
-): Promise<Started | 'again'> {
+async function attempt(deps: StartRunDeps, order: RunOrder): Promise<Started | 'again'> {
+  const { commits, db, definitions } = deps;
   const definition = await definitions.find(order.workflowId);
   const input = { ...definition?.inputDefaults, ...order.input };
   const errors = definition?.check(input) ?? [];
   const { payment, maxPrice, isAsked } = order;
   if (isAsked || payment !== undefined || maxPrice !== undefined || definition?.isPlain === false)
-    return byTerms({ db, definitions }, order, definition, { value: input, errors });
+    return byTerms(deps, order, definition, { value: input, errors });
   const runId = newId();
   const row: Row = [
     order.accountId,
@@ -203,9 +206,7 @@ async function attempt(
   if (answer.verdict === 'replay' && answer.knownRun) {
     const before = await acceptedBefore(db, order.accountId, answer.knownRun);
     // Without a spend it is of a time when the service was paid otherwise.
-    return before
-      ? { ...before, replayed: true }
-      : byTerms({ db, definitions }, order, definition, { value: input, errors });
+    return before ? { ...before, replayed: true } : byTerms(deps, order, definition, { value: input, errors });
   }
   if (answer.verdict === 'input_invalid') throw new Problem('input_invalid', undefined, { errors });
   if (answer.verdict !== 'runnable') throw refusal(answer);
@@ -229,12 +230,13 @@ async function attempt(
 }
 
 async function byTerms(
-  { db, definitions }: { db: Db; definitions: Definitions },
+  deps: StartRunDeps,
   order: RunOrder,
   definition: Definition | undefined,
   { value, errors }: { value: Record<string, unknown>; errors: FieldError[] },
 ): Promise<Started | 'again'> {
-  const begun = await startByTerms(db, order, definition, { value, isFit: errors.length === 0 });
+  const { db, definitions } = deps;
+  const begun = await startByTerms(deps, order, definition, { value, isFit: errors.length === 0 });
   if (begun === 'input_invalid') throw new Problem('input_invalid', undefined, { errors });
   if (begun === 'stale') definitions.forget(order.workflowId);
   if (begun === 'stale' || begun === 'again') return 'again';

@@ -9,7 +9,7 @@ const completed = "state = 'completed'";
 export const paymentCorruptions: Corruption[] = [
   [
     'a purchase that was completed by hand',
-    `update payments.purchases set state = 'completed', completed_at = now() where ${purchase("state = 'pending'")}`,
+    `update payments.purchases set state = 'completed', completed_at = now() where ${purchase("state = 'pending' and for_id is null")}`,
     ['P01', 'P06', 'P18', 'P19'],
   ],
   [
@@ -100,7 +100,7 @@ export const paymentCorruptions: Corruption[] = [
   ],
   [
     'a purchase of nobody',
-    `update payments.purchases set account_id = gen_random_uuid() where ${purchase("state = 'pending'")}`,
+    `update payments.purchases set account_id = gen_random_uuid() where ${purchase("state = 'pending' and for_id is null")}`,
     ['P20', 'P22'],
   ],
   [

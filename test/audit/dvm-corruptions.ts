@@ -31,13 +31,13 @@ export const dvmCorruptions: Corruption[] = [
   [
     'a word that asks for too much',
     'update workflows.nostr_events set amount_msat = amount_msat * 2 where ask_id is not null',
-    ['N03'],
+    ['N03', 'N08'],
   ],
   [
     "a word about somebody else's ask",
     `update workflows.nostr_events n set ask_id = (select a.id from workflows.asks a where a.account_id <> j.account_id limit 1)
       from workflows.nostr_jobs j where j.id = n.job_id and j.closed_at is null and n.ask_id is not null`,
-    ['N03'],
+    ['N03', 'N08'],
   ],
   [
     "a job with somebody else's run",
@@ -52,7 +52,12 @@ export const dvmCorruptions: Corruption[] = [
   [
     'a zap for what was never asked',
     `update workflows.nostr_events set ask_id = null, amount_msat = null where ask_id in (select for_id from payments.arrivals where rail = 'lightning')`,
-    ['N05'],
+    ['N05', 'N08'],
+  ],
+  [
+    'an invoice that is none of ours',
+    `update workflows.nostr_events set event = regexp_replace(event::text, '"amount"\\s*,\\s*"(\\d+)"', '"amount","\\1","lnbcrt1"')::json where ask_id is not null`,
+    ['N08'],
   ],
   [
     'a run that nobody knows of',

@@ -4,6 +4,7 @@ import { fromWire } from '../../src/platform/ids.ts';
 import type { Client, Json } from '../harness/client.ts';
 import { workflowOf } from '../workflows/stage.ts';
 import type { Cell, Scenario } from './cell.ts';
+import { lendInvoices } from './lightning-scenarios.ts';
 import { agePayments } from './purchase-scenarios.ts';
 import { ageRuns } from './run-scenarios.ts';
 import type { CrashStage } from './stage.ts';
@@ -118,6 +119,41 @@ const bought: Scenario<Asking & { purchase?: string }> = {
   check: (stage, state) => cameTo(stage, state, ['hold 4', 'purchase 6', 'hold 6', 'capture 4', 'capture 6'], 0),
 };
 
+const invoiced: Scenario<Asking & { purchase?: string }> = {
+  name: 'a run is paid by an invoice',
+  points: [
+    'workflows.ask.before_buy_commit',
+    'payments.invoice.after_intend_for',
+    'payments.invoice.after_make',
+    'payments.invoice.before_open_commit',
+    'payments.settle.after_hold',
+    'payments.invoice.before_look_commit',
+    'workflows.ask.after_take',
+  ],
+  set: async (stage) => {
+    stage.wallet.faults({});
+    const lightning = { rail: 'lightning', price_per_credit: 1_000 };
+    return ready(stage, '/echo?paid=by-invoice', { rails: [{ rail: 'credits' }, lightning] }, 4);
+  },
+  play: async (cell, state) => {
+    await order(cell, state);
+    const { customer, ask } = state;
+    const options = { key: `invoice-${ask}`, body: { rail: 'lightning' } };
+    const hasInvoice = ({ status, body }: { status: number; body: Json }) => status === 202 && Boolean(body.lightning);
+    const opened = await cell.insist(customer, 'POST', `/v1/asks/${ask}/pay`, options, hasInvoice);
+    expect(opened.purchase_id, 'one ask, one purchase').toBe(state.purchase ?? opened.purchase_id);
+    state.purchase = opened.purchase_id;
+    await cell.stage.wallet.pay(opened.lightning.invoice);
+    await stands(cell, state, 'succeeded');
+  },
+  lend: async (stage, state) => {
+    await lendInvoices(stage);
+    await stage.sql`update platform.deliveries set next_attempt_at = now() where next_attempt_at is not null`;
+    await ageRuns(stage, state);
+  },
+  check: (stage, state) => cameTo(stage, state, ['hold 4', 'purchase 6', 'hold 6', 'capture 4', 'capture 6'], 0),
+};
+
 const expired: Scenario<Asking> = {
   name: 'an ask is not paid in time',
   points: ['workflows.ask.after_release', 'workflows.ask.before_expire_commit', 'workflows.ask.after_expire'],
@@ -181,4 +217,4 @@ const failed: Scenario<Asking> = {
   check: (stage, state) => cameTo(stage, state, ['hold 10', 'capture 10', 'return 10'], 10),
 };
 
-export const askScenarios = [paid, bought, expired, afterwards, inParts, failed];
+export const askScenarios = [paid, bought, invoiced, expired, afterwards, inParts, failed];

@@ -3,9 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { fromWire, toWire } from '../../src/platform/ids.ts';
 import { linkProof } from '../dvm/link-proof.ts';
-import { type Customer, msatOf, offering, wordOf } from '../dvm/stage.ts';
+import { type Customer, invoiceOf, msatOf, offering, wordOf } from '../dvm/stage.ts';
 import { type Client, newCustomer } from '../harness/client.ts';
 import type { Cell, Scenario } from './cell.ts';
+import { lendInvoices } from './lightning-scenarios.ts';
 import type { RelaysHere } from './relays.ts';
 import type { CrashStage } from './stage.ts';
 
@@ -49,6 +50,10 @@ const said = (cell: Pick<Cell, 'stage'>, { id }: Asking, word: string) =>
 async function pay(cell: Cell, state: Asking): Promise<void> {
   const asked = await cell.until('it is asked for', async () => said(cell, state, ASKED));
   await state.customer.zap(asked, msatOf(asked));
+  await answered(cell, state);
+}
+
+async function answered(cell: Cell, state: Asking): Promise<void> {
   await cell.until('it is answered', async () => said(cell, state, String(state.kind + 1000)));
   await cell.until('all of it is published', async () => {
     const [row] = await cell.stage.sql`
@@ -124,6 +129,36 @@ const zapped: Scenario<Asking> = {
   check: async (stage, state) => expect(await doneOnce(stage, state), 'calls').toBeGreaterThan(0),
 };
 
+/** By the invoice of our wallet that stands in the ask, and told of by the wallet alone. */
+const invoiced: Scenario<Awaited<ReturnType<typeof sign>>> = {
+  name: 'a job is paid by its invoice',
+  points: [
+    'workflows.ask.before_buy_commit',
+    'payments.invoice.after_intend_for',
+    'payments.invoice.after_make',
+    'payments.invoice.before_open_commit',
+    'payments.settle.after_hold',
+    'workflows.nostr.before_follow_commit',
+  ],
+  set: async (stage) => {
+    stage.wallet.faults({});
+    return sign(stage);
+  },
+  play: async (cell, state) => {
+    await state.send();
+    const ask = await cell.until('it is asked for', async () => said(cell, state, ASKED));
+    await cell.stage.wallet.pay(invoiceOf(ask));
+    await answered(cell, state);
+    state.customer.close();
+  },
+  lend: async (stage, state) => {
+    await lendInvoices(stage);
+    await stage.sql`update platform.deliveries set next_attempt_at = now() where next_attempt_at is not null`;
+    await lend(stage, state);
+  },
+  check: async (stage, state) => expect(await doneOnce(stage, state), 'calls').toBeGreaterThan(0),
+};
+
 interface Linking {
   person: Client;
   customer: Customer;
@@ -164,4 +199,4 @@ const linked: Scenario<Linking> = {
   },
 };
 
-export const dvmScenarios = [asked, zapped, linked];
+export const dvmScenarios = [asked, zapped, invoiced, linked];

@@ -32,7 +32,7 @@ async function payAndWait(cell: Cell, { customer, purchase }: Buying): Promise<v
 }
 
 /** What somebody who stands still has locked is left alone: nobody waits for that here. */
-const lend = ({ sql }: CrashStage) =>
+export const lendInvoices = ({ sql }: CrashStage) =>
   sql`update payments.invoices set next_check_at = now() - interval '1 second' where id in (
     select id from payments.invoices where next_check_at is not null for update skip locked)`;
 
@@ -73,7 +73,7 @@ const bought: Scenario<Buying> = {
     state.purchase = await order(cell, state);
     await payAndWait(cell, state);
   },
-  lend,
+  lend: lendInvoices,
   check: creditedOnce,
 };
 
@@ -88,7 +88,7 @@ const givenUp: Scenario<Buying> = {
     state.purchase = await order(cell, state);
     await payAndWait(cell, state);
   },
-  lend,
+  lend: lendInvoices,
   check: creditedOnce,
 };
 

@@ -3,6 +3,8 @@ import { SimplePool, useWebSocketImplementation } from 'nostr-tools/pool';
 import { type NostrEvent as Foreign, finalizeEvent, getPublicKey } from 'nostr-tools/pure';
 import WebSocket from 'ws';
 import { mintInvoice } from '../../sandbox/lightning/mint.ts';
+import { type StandInWallet, startWallet } from '../../sandbox/lightning/wallet.ts';
+import { startRelay } from '../../sandbox/nostr/relay.ts';
 import { type Client, eventually, type Json } from '../harness/client.ts';
 import type { FareboxOptions } from '../harness/farebox.ts';
 import { makers, type TestRelay } from '../nostr/stage.ts';
@@ -14,6 +16,8 @@ useWebSocketImplementation(WebSocket);
 export interface DvmStage extends Stage {
   us: string;
   relays: TestRelay[];
+  /** That makes our invoices, where there is one. */
+  wallet: StandInWallet['control'];
   /** Offers a service of a kind of its own; credits are 1000 msat each unless the policy says otherwise. */
   sell(payment?: Json, terms?: Json & { path?: string }): Promise<{ service: Json; kind: number }>;
   newCustomer(): Customer;
@@ -34,7 +38,10 @@ export interface Customer {
 }
 
 interface Zap {
+  /** Of its invoice; that of another invoice otherwise. */
   preimage: string;
+  /** Paid by it, instead of by one for the zap request. */
+  invoice: string;
   createdAt: number;
 }
 
@@ -52,6 +59,7 @@ export interface Job {
 }
 
 const PROVIDER = new Uint8Array(randomBytes(32));
+export const invoiceOf = (event: Foreign): string => event.tags.find(([name]) => name === 'amount')?.[2] ?? '';
 export const msatOf = (event: Foreign): bigint => BigInt(event.tags.find(([name]) => name === 'amount')?.[1] ?? 0);
 export const infoOf = (event: Foreign): string => event.tags.find(([name]) => name === 'status')?.[2] ?? '';
 export const wordOf = ({ kind, tags }: Foreign) =>
@@ -74,18 +82,27 @@ export const offering = (payment: Json = {}): Json => {
   return { credit_cost: 30, nostr_kind: kinds, payment: policy };
 };
 
-export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmStage> {
+export async function openDvmStage({
+  hasWallet = false,
+  ...options
+}: FareboxOptions & { hasWallet?: boolean } = {}): Promise<DvmStage> {
   const secret = new Uint8Array(randomBytes(32));
   const us = getPublicKey(secret);
   const relays = await Promise.all(Object.values(makers).map((make) => make()));
   const urls = relays.map(({ url }) => url);
+  const between = hasWallet ? await startRelay() : undefined;
+  const wallet = between && (await startWallet({ relayUrl: between.url }));
   const stage = await openStage({
     ...options,
-    env: { ...settingsOf(secret, urls), ...options.env },
+    env: { ...settingsOf(secret, urls), ...(wallet ? { NWC_URL: wallet.connectionUrl } : {}), ...options.env },
   });
   return {
     ...stage,
     ...{ us, relays },
+    get wallet() {
+      if (!wallet) throw new Error('this stage has no wallet');
+      return wallet.control;
+    },
     sell: async (payment = {}, { path = '/echo', ...terms } = {}) => {
       const offered = offering(payment);
       return { service: await stage.offer(path, { ...offered, ...terms }), kind: offered.nostr_kind };
@@ -94,6 +111,8 @@ export async function openDvmStage(options: FareboxOptions = {}): Promise<DvmSta
     close: async () => {
       await stage.close();
       for (const relay of relays) await relay.close();
+      wallet?.close();
+      await between?.close();
     },
   };
 }
@@ -118,7 +137,7 @@ export function newCustomer(
       60_000,
     );
   };
-  const receipt: Customer['receipt'] = ({ id }, msat, { preimage, createdAt = seconds() } = {}) => {
+  const receipt: Customer['receipt'] = ({ id }, msat, { preimage, invoice, createdAt = seconds() } = {}) => {
     const request = sign(9734, [
       ['relays', ...urls],
       ['amount', String(msat)],
@@ -139,7 +158,7 @@ export function newCustomer(
           ['p', us],
           ['e', id],
           ['P', pubkey],
-          ['bolt11', minted.invoice],
+          ['bolt11', invoice ?? minted.invoice],
           ['description', description],
           ['preimage', minted.preimage],
         ],

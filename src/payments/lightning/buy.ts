@@ -2,11 +2,11 @@ import { desc, eq } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { type Keyed, rememberKey, takeKey } from '../../platform/http/idempotency.ts';
-import { invalidField, retryLater } from '../../platform/http/problem.ts';
+import { invalidField } from '../../platform/http/problem.ts';
 import type { Purchase } from '../purchases/history.ts';
 import { checkReturnUri, recordPurchase, type StartDeps } from '../purchases/start.ts';
 import type { LightningRail } from '../rails/lightning/lightning.ts';
-import { EXPIRES_IN_S, giveUp, type Invoice, intendInvoice, liveInvoice, lockPurchase, openInvoice } from './open.ts';
+import { EXPIRES_IN_S, type Invoice, intendAgain, intendInvoice, lockPurchase, openInvoice } from './open.ts';
 import { lightningPricesOf } from './prices.ts';
 import { invoices } from './tables.ts';
 
@@ -49,11 +49,6 @@ export async function buyByInvoice(
 /** Another request with the same key: a new invoice, for the same amount, where the last one never came. */
 async function resume(tx: Tx, purchaseId: string): Promise<{ purchase: Purchase; intended: Invoice | undefined }> {
   const purchase = await lockPurchase(tx, purchaseId);
-  if (purchase.state !== 'pending') return { purchase, intended: undefined };
-  const live = await liveInvoice(tx, purchaseId);
-  if (live?.state === 'open') return { purchase, intended: undefined };
-  if (live && live.nextCheckAt !== null && live.nextCheckAt > new Date()) throw retryLater('request_in_flight', 2);
-  if (live) await giveUp(tx, live, 'asked_again', `account:${purchase.accountId}`);
   const [last] = await tx
     .select()
     .from(invoices)
@@ -61,5 +56,5 @@ async function resume(tx: Tx, purchaseId: string): Promise<{ purchase: Purchase;
     .orderBy(desc(invoices.createdAt))
     .limit(1);
   if (!last) throw new Error('a purchase by Lightning that was never to be paid');
-  return { purchase, intended: await intendInvoice(tx, purchaseId, last.amountMsat) };
+  return { purchase, intended: await intendAgain(tx, purchase, last.amountMsat) };
 }

@@ -27,8 +27,8 @@ const UNAVAILABLE_RETRY_S = 5;
 const LIVE: InvoiceState[] = ['creating', 'open'];
 
 /** The invoice of a purchase that can be paid, or is about to be made. */
-export async function liveInvoice(tx: Tx, purchaseId: string): Promise<Invoice | undefined> {
-  const [live] = await tx
+export async function liveInvoice(on: Db | Tx, purchaseId: string): Promise<Invoice | undefined> {
+  const [live] = await on
     .select()
     .from(invoices)
     .where(and(eq(invoices.purchaseId, purchaseId), inArray(invoices.state, LIVE)));
@@ -43,6 +43,16 @@ export async function intendInvoice(tx: Tx, purchaseId: string, amountMsat: bigi
   return intended;
 }
 
+/** Another try for a purchase that is locked: none where it has its invoice or is over, 409 while somebody else asks. */
+export async function intendAgain(tx: Tx, purchase: Purchase, amountMsat: bigint): Promise<Invoice | undefined> {
+  if (purchase.state !== 'pending') return undefined;
+  const live = await liveInvoice(tx, purchase.id);
+  if (live?.state === 'open') return undefined;
+  if (live && live.nextCheckAt !== null && live.nextCheckAt > new Date()) throw retryLater('request_in_flight', 2);
+  if (live) await giveUp(tx, live, 'asked_again', `account:${purchase.accountId}`);
+  return intendInvoice(tx, purchase.id, amountMsat);
+}
+
 /**
  * Asks the wallet for the invoice of a purchase and writes it down. A 503 problem when there is none: nobody has seen it
  * then, so nobody can pay it, and the next request with the same key asks for another.
@@ -51,12 +61,13 @@ export async function openInvoice(
   { db, lightning, metrics }: OpenDeps,
   purchase: Purchase,
   intended: Invoice,
+  expiryS = EXPIRES_IN_S,
 ): Promise<void> {
   await failpoint('payments.invoice.before_make');
   const made = await lightning.makeInvoice({
     amountMsat: intended.amountMsat,
     description: `${purchase.packageName} (${toWire('purchase', purchase.id)})`,
-    expiryS: EXPIRES_IN_S,
+    expiryS,
   });
   await failpoint('payments.invoice.after_make');
   const actor: Actor = `account:${purchase.accountId}`;

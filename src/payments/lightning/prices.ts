@@ -1,7 +1,7 @@
 import { eq, inArray } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Db, Tx } from '../../platform/database/clients.ts';
-import { lightningPrices } from './tables.ts';
+import { type invoices, lightningPrices } from './tables.ts';
 
 const MsatOut = z.string().describe('millisatoshi, a decimal string');
 /** Some 21 bitcoin: more is mistyped. */
@@ -18,6 +18,21 @@ export const LightningPriceOut = z
 export const renderMsat = (msat: bigint): z.infer<typeof LightningPriceOut> => ({
   ...{ amount_msat: msat.toString(), display: displayMsat(msat) },
 });
+
+/** What a payer pays, while it can be paid. */
+export const InvoiceOut = LightningPriceOut.extend({
+  invoice: z.string().describe('BOLT 11'),
+  payment_hash: z.string(),
+});
+
+export function renderInvoice({
+  bolt11,
+  paymentHash,
+  amountMsat,
+}: Pick<typeof invoices.$inferSelect, 'bolt11' | 'paymentHash' | 'amountMsat'>): z.infer<typeof InvoiceOut> {
+  if (bolt11 === null || paymentHash === null) throw new Error('an open invoice that is none');
+  return { invoice: bolt11, payment_hash: paymentHash, ...renderMsat(amountMsat) };
+}
 
 /** Satoshi, with up to three decimals. */
 export function displayMsat(msat: bigint): string {

@@ -3,6 +3,7 @@ import { post } from '../../credits/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { toWire } from '../../platform/ids.ts';
+import { settlePurchase } from '../arrivals/settle.ts';
 import { differ } from '../differences.ts';
 import { lockOrderOf, settleOrder } from '../orders/settle.ts';
 import { type Actor, note, type Purchase } from '../purchases/history.ts';
@@ -18,8 +19,8 @@ export interface Outcome {
   purchase: Purchase;
 }
 
-/** Looks from the beginning: often at first, then every minute until the invoice's end. */
-const PAUSES_S = [2, 5, 10, 30, 60];
+/** Looks from the beginning: often at first, then every minute; what lives for long every five, after a quarter of an hour. */
+const PAUSES_S = [2, 5, 10, 30, ...Array<number>(15).fill(60), 300];
 /** One last look so long after the end: what was on its way then has come, or never will. */
 const LAST_LOOK_S = 60;
 
@@ -59,7 +60,7 @@ async function credit(tx: Tx, invoice: Invoice, purchase: Purchase, seen: Seen, 
   await settleInvoice(tx, invoice, seen, 'paid');
   const waiting = await lockOrderOf(tx, purchase.orderId === null ? null : purchase.id);
   const cause = { type: 'purchase', id: purchase.id };
-  const { result, transferId } = await post(tx, 'purchase', purchase.accountId, purchase.credits, cause);
+  const { result, transferId, available } = await post(tx, 'purchase', purchase.accountId, purchase.credits, cause);
   if (result !== 'posted' || transferId === null) throw new Error(`the credit of a purchase was ${result}`);
   await failpoint('payments.invoice.after_post');
   const completed = await move(tx, purchase, 'completed', {});
@@ -70,6 +71,7 @@ async function credit(tx: Tx, invoice: Invoice, purchase: Purchase, seen: Seen, 
   await note(tx, purchase.id, { actor, what: 'purchase_completed', detail });
   if (seen.amountMsat > invoice.amountMsat) await tellAmounts(tx, invoice, seen, 'overpaid');
   if (waiting) await settleOrder(tx, waiting, purchase.accountId);
+  await settlePurchase(tx, purchase, { rail: 'lightning', key: paymentHash, available });
   return { applied: 'credited', purchase: completed };
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Db } from '../../platform/database/clients.ts';
 import { amount, amountOut, head, headOut, idOut, timeOrNull, timeOut } from '../../platform/http/wire.ts';
 import { toWire } from '../../platform/ids.ts';
-import { LightningPriceOut, renderMsat } from '../lightning/prices.ts';
+import { InvoiceOut, renderInvoice } from '../lightning/prices.ts';
 import { invoices } from '../lightning/tables.ts';
 import { paymentRequests } from '../requests/tables.ts';
 import { charges, purchases } from '../tables.ts';
@@ -32,12 +32,7 @@ export const PurchaseOut = z
     payment_request_id: idOut('paymentRequest')
       .nullable()
       .describe('method `crypto`: what the payer agrees to and pays'),
-    lightning: LightningPriceOut.extend({
-      invoice: z.string().describe('BOLT 11'),
-      payment_hash: z.string(),
-    })
-      .nullable()
-      .describe('method `lightning`: what the payer pays, while it can be paid'),
+    lightning: InvoiceOut.nullable().describe('method `lightning`: what the payer pays, while it can be paid'),
     livemode: z.boolean(),
   })
   .meta({ id: 'Purchase' });
@@ -83,9 +78,7 @@ const pageOf = ({ purchase, requestId }: PurchaseView) =>
 
 function lightningOf({ purchase, invoice }: PurchaseView): z.infer<typeof PurchaseOut>['lightning'] {
   if (purchase.state !== 'pending' || invoice?.state !== 'open') return null;
-  const { bolt11, paymentHash, amountMsat } = invoice;
-  if (bolt11 === null || paymentHash === null) throw new Error('an open invoice that is none');
-  return { invoice: bolt11, payment_hash: paymentHash, ...renderMsat(amountMsat) };
+  return renderInvoice(invoice);
 }
 
 /** A purchase of the account. */

@@ -45,15 +45,18 @@ interface RunPayment {
   price?: bigint;
   currency?: string;
   onChain: Pick<Price, 'asset' | 'amount'>[];
+  msat?: bigint;
 }
 
 /** The first payment of a run, in everything that its service takes. */
 export function paymentOfRun(run: PricedRun): Payment {
   const { first: credits, rails } = run;
   const money = rails.find((one) => one.rail === 'omise');
+  const sats = rails.find((one) => one.rail === 'lightning');
   return {
     ...{ type: 'run', run, credits, takesCredits: rails.some(({ rail }) => rail === 'credits') },
     ...(money ? { price: credits * BigInt(money.price_per_credit), currency: money.currency } : {}),
+    ...(sats ? { msat: credits * BigInt(sats.price_per_credit) } : {}),
     onChain: rails.flatMap((one) =>
       one.rail === 'evm' ? [{ asset: one.asset, amount: String(credits * BigInt(one.price_per_credit)) }] : [],
     ),
@@ -216,7 +219,7 @@ function onChain({ evm }: QuoteDeps, payment: Payment): Part {
 
 function byLightning({ lightning }: QuoteDeps, payment: Payment): Part {
   if (!lightning) return not('lightning', 'not_enabled');
-  if (payment.type !== 'package' || payment.msat === undefined) return not('lightning', 'no_price');
+  if (!('msat' in payment) || payment.msat === undefined) return not('lightning', 'no_price');
   const price = renderMsat(payment.msat);
   const note = 'On top of the amount, for the way through the network; the wallet bounds it.';
   const free = { provider_fee: null, network_fee: { paid_by: 'payer' as const, note } };

@@ -1,9 +1,11 @@
-import { and, asc, eq, getTableColumns, inArray, lt, notExists, notInArray, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, inArray, lt, ne, notExists, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { differ } from '../differences.ts';
+import { liveInvoice } from '../lightning/open.ts';
+import { invoices } from '../lightning/tables.ts';
 import type { Attempt } from '../purchases/apply.ts';
 import { LIVE, liveAttempt } from '../purchases/charge.ts';
 import { type ConvergeDeps, converge } from '../purchases/converge.ts';
@@ -75,15 +77,20 @@ export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
       .select({ id: charges.attemptId })
       .from(charges)
       .where(and(eq(charges.purchaseId, purchases.id), inArray(charges.state, LIVE)));
+    const invoiced = db
+      .select({ id: invoices.id })
+      .from(invoices)
+      .where(and(eq(invoices.purchaseId, purchases.id), inArray(invoices.state, ['creating', 'open'])));
     const late = await db
       .select({ id: purchases.id })
       .from(purchases)
       .where(
         and(
           eq(purchases.state, 'pending'),
-          notInArray(purchases.method, ['crypto', 'lightning']), // end with their payment request, or invoice
+          ne(purchases.method, 'crypto'), // ends with its payment request
           lt(purchases.expiresAt, sql`now()`),
           notExists(live),
+          notExists(invoiced),
         ),
       )
       .orderBy(asc(purchases.expiresAt))
@@ -91,7 +98,7 @@ export const purchaseExpirer = ({ db, metrics }: ConvergeDeps): Worker => ({
     for (const { id } of late) {
       await db.transaction(async (tx) => {
         const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, id)).for('update');
-        if (purchase?.state !== 'pending' || (await liveAttempt(tx, id))) return;
+        if (purchase?.state !== 'pending' || (await liveAttempt(tx, id)) || (await liveInvoice(tx, id))) return;
         await move(tx, purchase, 'expired', {
           failureCode: 'not_paid',
           failureMessage: 'The purchase was not paid in time.',

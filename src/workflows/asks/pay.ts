@@ -1,22 +1,32 @@
 import { availableOf } from '../../credits/index.ts';
-import { type BuyDeps, buyFor, type ChainTerms, type Price, type Purchase } from '../../payments/index.ts';
+import {
+  type BuyDeps,
+  buyFor,
+  type ChainTerms,
+  ensureInvoice,
+  type Invoice,
+  type InvoiceDeps,
+  type Price,
+  type Purchase,
+} from '../../payments/index.ts';
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
 import { least } from '../../platform/least.ts';
 import { isWanted } from './decide.ts';
-import { fits, type RailTerms } from './policy.ts';
-import { dueOf, paymentRequired } from './read.ts';
+import { fits, msatPerCredit, type RailTerms } from './policy.ts';
+import { type Ask, dueOf, findAsk, paymentRequired } from './read.ts';
 import { type Asked, absorb, lockAsk, payFromCredits, purposeOf, putDown } from './settle.ts';
 
 /** A customer pays an ask: with credits at once, or by buying exactly the credits that are missing on another rail. */
 
 /** Again is a replay; never twice. 402 when the credits do not suffice, 410 when it is too late: then nothing has changed. */
-export async function payAsk(tx: Tx, accountId: string, id: string): Promise<Asked> {
+export async function payAsk(tx: Tx, accountId: string, id: string, hasWallet: boolean): Promise<Asked> {
   const asked = await openFor(tx, accountId, id, 'credits');
   if (asked.ask.state === 'paid') return asked;
   const paid = await payFromCredits(tx, asked);
-  if ('available' in paid) throw await paymentRequired(tx, 'payment_required', viewOf(asked), paid.available);
+  if ('available' in paid)
+    throw await paymentRequired(tx, 'payment_required', viewOf(asked), paid.available, hasWallet);
   await failpoint('workflows.ask.before_pay_commit');
   return paid;
 }
@@ -26,7 +36,11 @@ export type Buying = {
   /** Own credits are set aside for it first, and only the rest is bought. */
   usesCredits: boolean;
   returnUri: string | null;
-} & ({ rail: 'omise' } | { rail: 'evm'; asset: string; payer: string | null; chain: ChainTerms | Problem });
+} & (
+  | { rail: 'omise' }
+  | { rail: 'lightning' }
+  | { rail: 'evm'; asset: string; payer: string | null; chain: ChainTerms | Problem }
+);
 
 /** Opens the purchase that brings what is missing; its arrival pays the ask. The same again leads to the same purchase. */
 export async function buyForAsk(
@@ -43,16 +57,18 @@ export async function buyForAsk(
   const purchase = await buyFor(tx, deps, {
     ...{ accountId, purpose: purposeOf(asked.ask), credits, returnUri: buying.returnUri },
     name: `Run, payment ${asked.ask.seq}`,
-    price: priceOf(asked.run.quote.rails, buying, credits),
+    price: priceOf(asked, buying, credits),
   });
   await failpoint('workflows.ask.before_buy_commit');
   return { asked, purchase };
 }
 
-function priceOf(rails: RailTerms[], buying: Buying, credits: bigint): Price {
-  for (const terms of rails.filter((one) => fits(one, credits))) {
+function priceOf({ run, ask }: Asked, buying: Buying, credits: bigint): Price {
+  for (const terms of run.quote.rails.filter((one) => fits(one, credits))) {
     if (terms.rail === 'omise' && buying.rail === 'omise')
       return { rail: 'omise', amount: credits * BigInt(terms.price_per_credit), currency: terms.currency };
+    if (terms.rail === 'lightning' && buying.rail === 'lightning')
+      return { rail: 'lightning', expiresInS: lifeOfInvoice(ask) };
     if (terms.rail === 'evm' && buying.rail === 'evm' && terms.asset === buying.asset) {
       const amount = String(credits * BigInt(terms.price_per_credit));
       const { asset, payer, chain } = buying;
@@ -60,6 +76,27 @@ function priceOf(rails: RailTerms[], buying: Buying, credits: bigint): Price {
     }
   }
   throw invalidField('/rail', 'takes no such payment for this service', 'method_unavailable');
+}
+
+/** The invoice of a purchase that was opened for an ask; `undefined` when there is nothing to pay any more. */
+export async function invoiceForAsk(
+  deps: InvoiceDeps,
+  accountId: string,
+  id: string,
+  purchaseId: string,
+): Promise<Invoice | undefined> {
+  const { lightning } = deps;
+  const perCredit = msatPerCredit((await findAsk(deps.db, accountId, id)) ?? { rails: [] });
+  return lightning && perCredit !== null ? ensureInvoice({ ...deps, lightning }, purchaseId, perCredit) : undefined;
+}
+
+const LONGEST_S = 86_400; // the wallet is asked about it all the time
+const OLD_DEBT_S = 3_600; // of a debt that has no end
+
+/** An invoice can be paid as long as its ask holds. */
+function lifeOfInvoice({ expiresAt }: Ask): number {
+  const left = Math.ceil((expiresAt.getTime() - Date.now()) / 1000);
+  return left > 0 ? Math.min(LONGEST_S, left) : OLD_DEBT_S;
 }
 
 async function useCredits(tx: Tx, asked: Asked): Promise<Asked> {

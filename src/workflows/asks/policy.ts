@@ -43,6 +43,12 @@ export type RailTerms = z.infer<typeof RailIn>;
 export const fits = (terms: RailTerms, credits: bigint): boolean =>
   !('max_credits' in terms) || terms.max_credits === undefined || credits <= BigInt(terms.max_credits);
 
+/** What a credit costs by Lightning, in millisatoshi; `null` where it is not paid so. */
+export const msatPerCredit = ({ rails }: { rails: RailTerms[] }): bigint | null => {
+  const terms = rails.find((one) => one.rail === 'lightning');
+  return terms ? BigInt(terms.price_per_credit) : null;
+};
+
 const fields = {
   mode: z.enum(['upfront', 'after', 'flexible']).describe('`flexible`: the customer chooses'),
   default: z.enum(['upfront', 'after']).describe('of `flexible`, for whoever does not choose'),

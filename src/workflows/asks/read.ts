@@ -58,7 +58,8 @@ export interface AskView {
 
 export const dueOf = ({ state, amount: all, received }: Ask): bigint => (isWanted(state) ? all - received : 0n);
 
-export const renderAsk = ({ ask, rails }: AskView): z.infer<typeof AskOut> => ({
+/** `hasWallet`: somebody makes invoices here. Without, Lightning leads to an ask only where it was made public, by a zap. */
+export const renderAsk = ({ ask, rails }: AskView, hasWallet: boolean): z.infer<typeof AskOut> => ({
   ...head('ask', ask),
   run_id: toWire('run', ask.runId),
   service_id: toWire('service', ask.serviceId),
@@ -77,7 +78,7 @@ export const renderAsk = ({ ask, rails }: AskView): z.infer<typeof AskOut> => ({
       ? []
       : rails
           .filter((rail) => fits(rail, dueOf(ask)))
-          .filter(isByRequest)
+          .filter(({ rail }) => rail !== 'lightning' || hasWallet)
           .map((rail) => wayOf(ask, rail)),
 });
 
@@ -91,11 +92,7 @@ export const renderSettlement = (one: Settlement): z.infer<typeof SettlementOut>
   created_at: time(one.createdAt),
 });
 
-/** By Lightning an ask is paid where it was made public, by a zap of the event. */
-const isByRequest = (terms: RailTerms): terms is Exclude<RailTerms, { rail: 'lightning' }> =>
-  terms.rail !== 'lightning';
-
-function wayOf(ask: Ask, terms: Exclude<RailTerms, { rail: 'lightning' }>): z.infer<typeof WayOut> {
+function wayOf(ask: Ask, terms: RailTerms): z.infer<typeof WayOut> {
   const due = dueOf(ask);
   const request = { method: 'POST', href: `/v1/asks/${toWire('ask', ask.id)}/pay` } as const;
   switch (terms.rail) {
@@ -113,6 +110,12 @@ function wayOf(ask: Ask, terms: Exclude<RailTerms, { rail: 'lightning' }>): z.in
         ...request,
         body: { rail: 'evm', asset: terms.asset },
       };
+    case 'lightning':
+      return {
+        ...{ rail: 'lightning', amount_msat: String(due * BigInt(terms.price_per_credit)) },
+        ...request,
+        body: { rail: 'lightning' },
+      };
   }
 }
 
@@ -125,6 +128,7 @@ export async function paymentRequired(
   code: Extract<Code, 'payment_required' | 'credit_limit_reached'>,
   view: AskView,
   available: bigint,
+  hasWallet: boolean,
 ): Promise<Problem> {
   const { ask } = view;
   const due = dueOf(ask);
@@ -140,7 +144,7 @@ export async function paymentRequired(
       expires_at: time(ask.expiresAt),
       available: amount(available),
       shortfall: amount(shortfall),
-      pay_with: [...renderAsk(view).pay_with, ...(shortfall > 0n ? await payWith(on, shortfall) : [])],
+      pay_with: [...renderAsk(view, hasWallet).pay_with, ...(shortfall > 0n ? await payWith(on, shortfall) : [])],
     },
   });
 }

@@ -50,7 +50,7 @@ const MAX_WAITING = 100;
 
 /** `again`: the definition has changed, or another request with the same key was faster. */
 export async function startByTerms(
-  db: Db,
+  { db, hasWallet }: { db: Db; hasWallet: boolean },
   order: TermsOrder,
   definition: Definition | undefined,
   input: { value: Record<string, unknown>; isFit: boolean },
@@ -65,7 +65,7 @@ export async function startByTerms(
         return 'stale';
       if (!input.isFit) return 'input_invalid';
       checkPrice(order, terms);
-      const done = await begin(tx, order, terms, input.value);
+      const done = await begin(tx, order, terms, input.value, hasWallet);
       await failpoint('workflows.ask.before_start_commit');
       return done;
     })
@@ -126,7 +126,13 @@ function checkPrice({ expectedCost, maxPrice }: TermsOrder, { workflow }: Terms)
     );
 }
 
-async function begin(tx: Tx, order: TermsOrder, terms: Terms, input: object): Promise<Begun | 'again'> {
+async function begin(
+  tx: Tx,
+  order: TermsOrder,
+  terms: Terms,
+  input: object,
+  hasWallet: boolean,
+): Promise<Begun | 'again'> {
   const { service, workflow } = terms;
   const owner = { accountId: order.accountId, serviceId: service.id };
   const { mode, info } = order.isHeldBack
@@ -135,7 +141,8 @@ async function begin(tx: Tx, order: TermsOrder, terms: Terms, input: object): Pr
   const quote = quoteOf(terms, mode, info, order.until);
   if (mode === 'after') {
     const isOnTab = await enterTab(tx, owner, workflow.creditCost, service.payment.after);
-    if (!isOnTab) return (await isDemoted(tx, owner)) ? 'again' : refuseCredit(tx, owner, workflow.creditCost);
+    if (!isOnTab)
+      return (await isDemoted(tx, owner)) ? 'again' : refuseCredit(tx, owner, workflow.creditCost, hasWallet);
     const run = await insertRun(tx, order, terms, quote, input);
     await tell(tx, run, 'run_queued');
     return { run, ask: null, replayed: false };
@@ -217,7 +224,12 @@ async function checkWaiting(tx: Tx, accountId: string): Promise<void> {
 }
 
 /** The oldest debt is what has to be paid; there is none yet when the runs that it will be for are under way. */
-async function refuseCredit(tx: Tx, owner: { accountId: string; serviceId: string }, cost: bigint): Promise<never> {
+async function refuseCredit(
+  tx: Tx,
+  owner: { accountId: string; serviceId: string },
+  cost: bigint,
+  hasWallet: boolean,
+): Promise<never> {
   const { accountId, serviceId } = owner;
   const [oldest] = await tx
     .select({ id: asks.id })
@@ -233,7 +245,10 @@ async function refuseCredit(tx: Tx, owner: { accountId: string; serviceId: strin
     .orderBy(asks.createdAt)
     .limit(1);
   const view = oldest && (await findAsk(tx, accountId, oldest.id));
-  if (view) throw await paymentRequired(tx, 'credit_limit_reached', view, await availableOf(tx, accountId));
+  if (view) {
+    const available = await availableOf(tx, accountId);
+    throw await paymentRequired(tx, 'credit_limit_reached', view, available, hasWallet);
+  }
   throw new Problem('credit_limit_reached', 'Runs that are to be paid afterwards are under way.', {
     extra: { ask_id: null, amount: amount(cost), currency: 'credit', pay_with: [] },
   });

@@ -1,5 +1,5 @@
 import { and, asc, eq, gt, type SQL, sql } from 'drizzle-orm';
-import type { Db, Tx } from '../../platform/database/clients.ts';
+import type { Tx } from '../../platform/database/clients.ts';
 import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { failpoint } from '../../platform/failpoints.ts';
@@ -12,7 +12,7 @@ import { begin } from './begin.ts';
 import type { DvmDeps } from './deps.ts';
 import { priceOf } from './price.ts';
 import { type Job, say } from './say.ts';
-import { type Speech, type Standing, speak, type Word } from './speak.ts';
+import { askedAs, type Speech, type Standing, speak, type Word } from './speak.ts';
 import { jobs } from './tables.ts';
 
 /**
@@ -24,6 +24,7 @@ const EVERY_MS = 500;
 const AT_ONCE = 50;
 const HANDS = 2;
 const MAX_BACKOFF_S = 300;
+const MAX_LOOKS = 4; // what is due may change while the wallet is asked; the next round goes on
 
 /** Everything of a run that something may be said about. */
 const standing: SQL<string> = sql`concat_ws(' ', ${runs.state}, ${runs.askId}, ${runs.due}, ${runs.paid}, ${runs.paidParts},
@@ -56,7 +57,7 @@ export const jobWorker = (deps: DvmDeps): Worker => ({
 async function attempt(deps: DvmDeps, job: Job): Promise<void> {
   try {
     if (job.runId === null) await begin(deps, job);
-    else await deps.db.transaction((tx) => follow(tx, deps, job.id));
+    else await follow(deps, job);
   } catch (fault) {
     deps.log.error({ err: fault, job: job.id }, 'a job of Nostr could not be looked at; it is tried again');
     const wait = Math.min(MAX_BACKOFF_S, 2 ** job.failures);
@@ -67,19 +68,43 @@ async function attempt(deps: DvmDeps, job: Job): Promise<void> {
   }
 }
 
-/** Says what has become true since it was looked at last. Job, run: in this order. */
-async function follow(tx: Tx, deps: DvmDeps, id: string): Promise<void> {
+/** An ask is made public with its invoice, which is made between two looks. */
+async function follow(deps: DvmDeps, { id, accountId }: Job): Promise<void> {
+  let prepared: string | undefined;
+  for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
+    const asked = await deps.db.transaction((tx) => look(tx, deps, id, prepared));
+    if (asked === undefined) return;
+    if (!(await deps.invoicing.prepare(accountId, asked.ask))) return;
+    prepared = askedAs(asked.ask, asked.credits);
+  }
+}
+
+/**
+ * Says what has become true since it was looked at last. Job, run: in this order. Resolves to what is asked for, and has said
+ * nothing then, where an invoice was not tried to be made for it.
+ */
+async function look(
+  tx: Tx,
+  deps: DvmDeps,
+  id: string,
+  prepared: string | undefined,
+): Promise<{ ask: string; credits: bigint } | undefined> {
   const [job] = await tx.select().from(jobs).where(eq(jobs.id, id)).for('update');
-  if (!job || job.closedAt !== null || job.runId === null) return;
+  if (!job || job.closedAt !== null || job.runId === null) return undefined;
   const ref = { accountId: job.accountId, id: job.runId };
   const before = await read(tx, ref);
   if (job.isWithdrawn && !isOver(before.run.state)) await cancelIn(tx, ref);
   const now = job.isWithdrawn ? await read(tx, ref) : before;
   const speech = speak(await standingOf(tx, now, job.said.parts), job.said);
+  const asked = deps.hasWallet
+    ? speech.words.flatMap(askIn).find(({ ask, credits }) => askedAs(ask, credits) !== prepared)
+    : undefined;
+  if (asked) return asked;
   if (speech.cancels) await cancelIn(tx, ref);
   await speakUp(tx, deps, job, speech);
   await tx.update(jobs).set({ said: speech.said, heard: now.heard, failures: 0 }).where(eq(jobs.id, id));
   await failpoint('workflows.nostr.before_follow_commit');
+  return undefined;
 }
 
 async function read(
@@ -116,13 +141,18 @@ async function standingOf(tx: Tx, { run }: { run: Run }, delivered: number): Pro
   };
 }
 
-async function speakUp(tx: Tx, { key }: DvmDeps, job: Job, { words, isOver: ends }: Speech): Promise<void> {
+async function speakUp(tx: Tx, deps: DvmDeps, job: Job, { words, isOver: ends }: Speech): Promise<void> {
   let now = job;
   for (const [at, word] of words.entries()) {
     const isLast = ends && at === words.length - 1;
-    now = await say(tx, key, now, word, { price: await priceOfWord(tx, word), isLast });
+    now = await say(tx, deps.key, now, word, { price: await priceOfWord(tx, deps, word), isLast });
   }
 }
 
-const priceOfWord = async (on: Db | Tx, word: Word) =>
-  'ask' in word && word.ask !== null && word.credits > 0n ? priceOf(on, word.ask, word.credits) : undefined;
+const askIn = (word: Word) =>
+  'ask' in word && word.ask !== null && word.credits > 0n ? [{ ask: word.ask, credits: word.credits }] : [];
+
+async function priceOfWord(tx: Tx, deps: DvmDeps, word: Word) {
+  const [asked] = askIn(word);
+  return asked && priceOf(tx, deps, asked.ask, asked.credits);
+}

@@ -4,10 +4,10 @@ import { inParallel } from '../../platform/delivery/in-parallel.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { toWire } from '../../platform/ids.ts';
 import { type EventTemplate, signEvent } from '../../platform/nostr/event.ts';
+import { msatPerCredit } from '../asks/policy.ts';
 import type { Service } from '../services.ts';
 import { services } from '../tables.ts';
 import type { DvmDeps } from './deps.ts';
-import { msatPerCredit } from './price.ts';
 import { words } from './tables.ts';
 
 /** Tells on Nostr which jobs are done here and what they cost (NIP-89, kind 31990): again whenever it changes. */

@@ -19,6 +19,8 @@ const said = (columns: string, more = 'true') => `(
   select ${columns} from workflows.nostr_events n where n.job_id = j.id and ${more})`;
 /** The run that was begun for it: by its key, which anybody may choose, and by what was asked for, which nobody can. */
 const isBegunFor = `r.idempotency_key = 'nostr:' || j.id and r.request_hash = sha256(convert_to(j.id, 'UTF8'))`;
+/** In the amount tag of an event, where there is one. */
+const bolt11 = `(select t ->> 2 from json_array_elements(n.event -> 'tags') t where t ->> 0 = 'amount' limit 1)`;
 const perCredit = `(select (t ->> 'price_per_credit')::numeric from jsonb_array_elements(r.quote -> 'rails') t where t ->> 'rail' = 'lightning')`;
 
 export const dvmChecks: Check[] = [
@@ -69,6 +71,15 @@ export const dvmChecks: Check[] = [
       from workflows.asks a join workflows.runs r on r.account_id = a.account_id and r.id = a.run_id
       where a.account_id = v.account_id and a.id = v.for_id
         and exists (select from workflows.nostr_events n where n.ask_id = a.id and n.amount_msat is not null)) is not true)`,
+    money: true,
+  },
+  {
+    id: 'N08',
+    rule: 'An invoice that stands in an event of ours is one of our wallet, for what that event asks',
+    over: words,
+    broken: `${bolt11} is not null and not exists (
+      select from payments.purchases p join payments.invoices i on i.purchase_id = p.id
+      where p.for_type = 'ask' and p.for_id = n.ask_id and i.bolt11 = ${bolt11} and i.amount_msat = n.amount_msat)`,
     money: true,
   },
   {

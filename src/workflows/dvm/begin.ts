@@ -23,6 +23,8 @@ type Outcome = { runId: string } | { word: Word };
 
 export async function begin(deps: DvmDeps, job: Job): Promise<void> {
   const outcome = await attempt(deps, job);
+  const asked = 'word' in outcome && outcome.word.status === 'payment-required' ? outcome.word.ask : undefined;
+  if (asked && !(await deps.invoicing.prepare(job.accountId, asked))) return;
   const runId = await deps.db.transaction(async (tx) => {
     const [now] = await tx.select().from(jobs).where(eq(jobs.id, job.id)).for('update');
     if (!now || now.runId !== null) return undefined;
@@ -49,9 +51,9 @@ async function runOf(tx: Tx, job: Job): Promise<string | undefined> {
   return run?.id;
 }
 
-async function refuse(tx: Tx, { key }: DvmDeps, job: Job, word: Word): Promise<void> {
-  const price = word.status === 'payment-required' ? await priceOf(tx, word.ask, word.credits) : undefined;
-  await say(tx, key, job, word, { price, isLast: true });
+async function refuse(tx: Tx, deps: DvmDeps, job: Job, word: Word): Promise<void> {
+  const price = word.status === 'payment-required' ? await priceOf(tx, deps, word.ask, word.credits) : undefined;
+  await say(tx, deps.key, job, word, { price, isLast: true });
 }
 
 const error = (info: string): Outcome => ({ word: { status: 'error', info } });

@@ -12,11 +12,11 @@ import {
 import type { Db, Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import type { NostrEvent } from '../../platform/nostr/event.ts';
+import { msatPerCredit } from '../asks/policy.ts';
 import { purposeOf } from '../asks/settle.ts';
 import { asks } from '../asks/tables.ts';
 import { runs } from '../tables.ts';
 import type { DvmDeps } from './deps.ts';
-import { msatPerCredit } from './price.ts';
 import { jobs, words } from './tables.ts';
 
 /**

@@ -24,6 +24,8 @@ const MAX_REQUEST = 20_000; // of them, for the request that a result repeats
 export interface Price {
   amountMsat: bigint;
   bolt11?: string | undefined;
+  /** Where people pay that invoice. */
+  page?: string | undefined;
   expiresAt?: Date | undefined;
 }
 
@@ -84,7 +86,8 @@ function templateOf(
       content: hideFrom(word.info, job, key),
     };
   const until = price?.expiresAt ? [['expiration', String(Math.floor(price.expiresAt.getTime() / 1000))]] : [];
-  return { kind: FEEDBACK, tags: [['status', word.status, word.info], ...amount, ...about, ...until], content: '' };
+  const info = price?.page ? `${word.info} People can pay it at ${price.page}` : word.info;
+  return { kind: FEEDBACK, tags: [['status', word.status, info], ...amount, ...about, ...until], content: '' };
 }
 
 /** Text as it is, everything else as JSON. What relays would not take is told of, and read at the API. */

@@ -34,6 +34,9 @@ export interface Speech {
   cancels: boolean;
 }
 
+/** An ask is made public again when what is due on it has changed. */
+export const askedAs = (askId: string, due: bigint): string => `${askId} ${due}`;
+
 export function speak({ run, ask, parts }: Standing, before: Said): Speech {
   const words: Word[] = [];
   const said = { ...before };
@@ -50,9 +53,9 @@ export function speak({ run, ask, parts }: Standing, before: Said): Speech {
   const last = lastWord(run, ask, due) ?? (isShort ? shortWord(ask.surplus, due) : undefined);
   if (last) return { words: [...words, last], said, isOver: true, cancels: isShort };
   const isAsked = ask && ask.kind !== 'result' && (ask.state === 'open' || ask.state === 'part_paid');
-  if (isAsked && said.asked !== `${ask.id} ${due}`) {
+  if (isAsked && said.asked !== askedAs(ask.id, due)) {
     words.push({ status: 'payment-required', info: askWords(run, ask, due), ask: ask.id, credits: due });
-    said.asked = `${ask.id} ${due}`;
+    said.asked = askedAs(ask.id, due);
   }
   return { words, said, isOver: false, cancels: false };
 }
