@@ -25,6 +25,7 @@ import {
 } from './home.ts';
 import { type LightningServer, startLightning } from './lightning/server.ts';
 import { newWalletSecrets, startWallet } from './lightning/wallet.ts';
+import { profileOf, publish } from './nostr/publish.ts';
 import { startRelay } from './nostr/relay.ts';
 import { startOmise } from './omise/server.ts';
 import { type EmbeddedPostgres, freePort, postgresHome, StartFault, startPostgres } from './postgres.ts';
@@ -158,7 +159,7 @@ const configured = () =>
     ),
   );
 
-/** A relay, a wallet that is asked over it, and an address for zaps: the same keys and ports at each start. */
+/** A relay, a wallet that is asked over it, and an address for zaps that our profile tells: the same keys and ports at each start. */
 async function ownLightning(secrets: Secrets, firstPort: number, closers: (() => Promise<void>)[]) {
   const random = () => randomBytes(32).toString('hex');
   secrets.lightning ??= { wallet: newWalletSecrets(), provider: random(), own: random() };
@@ -173,6 +174,8 @@ async function ownLightning(secrets: Secrets, firstPort: number, closers: (() =>
   const port = await keptPort(secrets, 'lightning', firstPort + 1);
   const server: LightningServer = await startLightning({ port, wallet, relayUrl: relay.url, providerSecret: provider });
   closers.push(server.close);
+  // Where clients look for the address to zap. The relay's memory is as long as the sandbox runs.
+  await publish(relay.url, profileOf(own, { name: 'Farebox sandbox', lud06: server.lnurl }));
   const settings = {
     ...{ NWC_URL: wallet.connectionUrl, NOSTR_SECRET_KEY: own, NOSTR_RELAYS: relay.url },
     ...{ ZAP_PROVIDERS: server.provider.publicKey, ZAP_LNURL: server.lnurl },

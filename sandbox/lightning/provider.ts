@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { bech32 } from '@scure/base';
 import { type Event, finalizeEvent, getPublicKey, verifyEvent } from 'nostr-tools/pure';
-import { WebSocket } from 'ws';
+import { publish } from '../nostr/publish.ts';
 import { type Minted, mintInvoice } from './mint.ts';
 
 /** A Lightning address that can be zapped (NIP-57, Appendix D): invoices that commit to the zap request, and receipts once they are paid. */
@@ -29,7 +29,6 @@ interface Waiting extends Minted {
 }
 
 const MAX_RELAYS = 5;
-const PUBLISH_WITHIN_MS = 3_000;
 
 export function createZapProvider({
   relayUrl,
@@ -101,19 +100,9 @@ const relaysOf = (request: string, own: string): string[] => {
   return [...new Set([own, ...onLoopback])].slice(0, MAX_RELAYS);
 };
 
-/** One connection for one event; a relay that is away is passed over. */
-async function publish(url: string, event: Event): Promise<void> {
-  const socket = new WebSocket(url);
-  const over = Promise.withResolvers<void>();
-  const late = setTimeout(over.resolve, PUBLISH_WITHIN_MS);
-  socket.on('open', () => socket.send(JSON.stringify(['EVENT', event])));
-  socket.on('message', () => over.resolve());
-  socket.on('error', () => over.resolve());
-  await over.promise;
-  clearTimeout(late);
-  socket.close();
-}
-
 /** LUD-06 in the spelling of LUD-01. */
 export const lnurlOf = (url: string): string =>
   bech32.encode('lnurl', bech32.toWords(new TextEncoder().encode(url)), false);
+
+/** And back. */
+export const urlOf = (lnurl: string): string => new TextDecoder().decode(bech32.decodeToBytes(lnurl).bytes);

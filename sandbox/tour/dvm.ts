@@ -2,6 +2,7 @@ import { SimplePool, useWebSocketImplementation } from 'nostr-tools/pool';
 import { finalizeEvent, generateSecretKey, getPublicKey, type NostrEvent } from 'nostr-tools/pure';
 import WebSocket from 'ws';
 import type { Presence } from '../home.ts';
+import { urlOf } from '../lightning/provider.ts';
 import { call, type Json, show, TourFault, until } from './steps.ts';
 
 /** Somebody with nothing but a key of Nostr asks for a job, zaps what is asked for it, and reads the result. */
@@ -67,7 +68,10 @@ async function walk(pool: SimplePool, relayUrl: string, lightningUrl: string): P
     info: tagOf(asked, 'status')[2],
   });
 
-  const lnurlp = await call({ method: 'GET', url: `${lightningUrl}/.well-known/lnurlp/farebox`, status: 200 });
+  const profile = await pool.get([relayUrl], { kinds: [0], authors: [offer.pubkey] });
+  const { lud06 } = profile ? (JSON.parse(profile.content) as Json) : about;
+  if (!lud06) throw new TourFault('Neither the profile of the provider’s key nor the announcement tells where to zap.');
+  const lnurlp = await call({ method: 'GET', url: urlOf(lud06), status: 200 });
   const zap = sign(9734, [
     ['relays', relayUrl],
     ['amount', msat],
@@ -76,7 +80,10 @@ async function walk(pool: SimplePool, relayUrl: string, lightningUrl: string): P
   ]);
   const callback = `${lnurlp.callback}?${new URLSearchParams({ amount: msat, nostr: JSON.stringify(zap) })}`;
   const { pr } = await call({ method: 'GET', url: callback, status: 200 });
-  show('The ask is zapped: the provider makes an invoice for it', `GET ${lnurlp.callback}`, { invoice: short(pr) });
+  show('The ask is zapped: the provider makes an invoice for it', `GET ${lnurlp.callback}`, {
+    lnurl: `${short(lud06)} of the ${profile ? 'profile' : 'announcement'}`,
+    invoice: short(pr),
+  });
   await call({ method: 'POST', url: `${lightningUrl}/pay`, body: { invoice: pr }, status: 200 });
   show('A wallet pays, and the provider tells of it on the relay', 'POST /pay; EVENT kind 9735', {
     paid: `${msat} millisatoshi`,

@@ -250,7 +250,8 @@ export const settings = {
       .optional(),
     {
       group: 'Lightning and Nostr',
-      description: 'Our own LNURL; a zap request that was made for another one is refused. Absent: not compared.',
+      description:
+        'Our own LNURL. It is told in announcements (lud06); a zap request that was made for another one is refused. Absent: neither.',
       example: 'lnurl1dp68gurn8ghj7urp0yhx27rpd4cxcefwvdhk6tewwajkcmpdddhx7amw9akxuatjd3cz7atnvdhsrn',
     },
   ),

@@ -109,10 +109,12 @@ test('what is offered is announced (NIP-89), again when it changes, and withdraw
     ['d', service.id],
     ['k', String(kind)],
   ]);
-  expect(JSON.parse(first.content)).toMatchObject({
+  const content = JSON.parse(first.content);
+  expect(content).toMatchObject({
     name: service.name,
     payment: { mode: 'upfront', credits: 30, amount_msat: '30000' },
   });
+  expect(content).not.toHaveProperty('lud06'); // nobody has said where to zap
 });
 
 test('of each kind one active service', async () => {

@@ -215,4 +215,15 @@ export const balanceOf = async ({ root }: Stage, { pubkey }: Customer): Promise<
   return row ?? { available: 0, held: 0, debt: 0 };
 };
 
+/** What became of a job in the books: work that was begun, payments that came, what was taken, last words. */
+export const worksOf = async ({ root }: Stage, id: string) => {
+  const [row] = await root`
+    select (select count(*)::int from platform.events e where e.subject_id = j.run_id and e.type = 'workflows.run_dispatched') as dispatched,
+      (select count(*)::int from credits.transfers t where t.account_id = j.account_id and t.kind = 'purchase') as credited,
+      (select count(*)::int from credits.transfers t where t.account_id = j.account_id and t.kind = 'capture') as taken,
+      (select count(*)::int from workflows.nostr_events w where w.job_id = j.id and w.is_last) as ended
+    from workflows.nostr_jobs j where j.id = ${id}`;
+  return row;
+};
+
 export type { Client };

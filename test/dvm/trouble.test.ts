@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
-import { balanceOf, type DvmStage, msatOf, openDvmStage } from './stage.ts';
+import { balanceOf, type DvmStage, msatOf, openDvmStage, worksOf } from './stage.ts';
 
 /** Relays that go and come, tell everything twice, and lie about the time: a job is done once, and paid once. */
 
@@ -17,15 +17,6 @@ afterAll(async () => {
 });
 
 const [ASKED, BEGUN] = ['7000 payment-required', '7000 processing'];
-const worksOf = async (id: string) => {
-  const [row] = await stage.root`
-    select (select count(*)::int from platform.events e where e.subject_id = j.run_id and e.type = 'workflows.run_dispatched') as dispatched,
-      (select count(*)::int from credits.transfers t where t.account_id = j.account_id and t.kind = 'purchase') as credited,
-      (select count(*)::int from credits.transfers t where t.account_id = j.account_id and t.kind = 'capture') as taken,
-      (select count(*)::int from workflows.nostr_events w where w.job_id = j.id and w.is_last) as ended
-    from workflows.nostr_jobs j where j.id = ${id}`;
-  return row;
-};
 
 test('an event from the future makes nobody deaf', async () => {
   const customer = stage.newCustomer();
@@ -47,11 +38,11 @@ test('both relays are gone while the customer pays, and come back: the run start
   await Promise.all(stage.relays.map((relay) => relay.comeBack()));
   await paying;
   await eventually(
-    () => worksOf(job.id),
+    () => worksOf(stage, job.id),
     (row) => row?.['ended'] === 1,
     90_000,
   );
-  expect(await worksOf(job.id)).toEqual({ dispatched: 1, credited: 1, taken: 1, ended: 1 });
+  expect(await worksOf(stage, job.id)).toEqual({ dispatched: 1, credited: 1, taken: 1, ended: 1 });
   customer.close();
 });
 
@@ -64,7 +55,7 @@ test('twenty copies of one payment, over both relays: one credit, one run', asyn
   // A provider that makes its receipts anew each time: other ids, the same invoice.
   for (let n = 0; n < 20; n += 1) await customer.zap(asked, msatOf(asked), { preimage, createdAt: at + (n % 5) });
   expect(await job.over()).toEqual([ASKED, BEGUN, String(kind + 1000)]);
-  expect(await worksOf(job.id)).toEqual({ dispatched: 1, credited: 1, taken: 1, ended: 1 });
+  expect(await worksOf(stage, job.id)).toEqual({ dispatched: 1, credited: 1, taken: 1, ended: 1 });
   expect(await balanceOf(stage, customer)).toMatchObject({ available: 0, held: 0 });
   customer.close();
 });

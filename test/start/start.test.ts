@@ -164,6 +164,7 @@ test('the storefront opens with what is in the folder, and leads who has not pai
 test('the tour of jobs over Nostr walks from a key that nobody knows to its result', async () => {
   const { stdout } = await run(process.execPath, ['sandbox/tour.ts', 'dvm'], { env: environment() });
   expect(stdout).toContain('payment-required, processing, result');
+  expect(stdout).toMatch(/lnurl +lnurl1\w+… of the profile/);
 });
 
 test('a tour that there is not is told with those that there are', async () => {

@@ -27,7 +27,7 @@ export const announcer = (deps: DvmDeps): Worker => ({
   },
 });
 
-async function announce(tx: Tx, { key, wakePublisher }: DvmDeps, service: Service): Promise<void> {
+async function announce(tx: Tx, { key, rules, wakePublisher }: DvmDeps, service: Service): Promise<void> {
   const topic = `service ${service.id}`;
   await tx.select({ id: services.id }).from(services).where(eq(services.id, service.id)).for('update');
   const [before] = await tx
@@ -37,7 +37,9 @@ async function announce(tx: Tx, { key, wakePublisher }: DvmDeps, service: Servic
     .orderBy(desc(words.createdAt), desc(words.seq))
     .limit(1);
   if (!before && !service.active) return;
-  const template = service.active ? announcementOf(service) : withdrawalOf(service, before?.event.pubkey ?? '');
+  const template = service.active
+    ? announcementOf(service, rules.lnurl)
+    : withdrawalOf(service, before?.event.pubkey ?? '');
   const isSame = before && before.event.content === template.content && before.event.kind === template.kind;
   if (isSame && JSON.stringify(before.event.tags) === JSON.stringify(template.tags)) return;
   // Of two versions relays keep the later one.
@@ -47,7 +49,7 @@ async function announce(tx: Tx, { key, wakePublisher }: DvmDeps, service: Servic
   wakePublisher();
 }
 
-function announcementOf(service: Service): Omit<EventTemplate, 'created_at'> {
+function announcementOf(service: Service, lnurl: string | null): Omit<EventTemplate, 'created_at'> {
   const { mode, milestones, quote_ttl_s } = service.payment;
   const perCredit = msatPerCredit(service.payment);
   return {
@@ -59,6 +61,7 @@ function announcementOf(service: Service): Omit<EventTemplate, 'created_at'> {
     content: JSON.stringify({
       name: service.name,
       about: service.description,
+      ...(lnurl === null ? {} : { lud06: lnurl }),
       encryptionSupported: true,
       payment: {
         mode,

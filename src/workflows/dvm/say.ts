@@ -66,24 +66,29 @@ function templateOf(
   ];
   const amount = price ? [['amount', String(price.amountMsat), ...(price.bolt11 ? [price.bolt11] : [])]] : [];
   const hidden = job.cipher === null ? [] : [['encrypted']];
+  const hide = (text: string) => hideFrom(text, job, key);
+  // NIP-90 leaves open how feedback is encrypted: clients (NDK, nostrdvm) take it for tags, as a request is, and fail at all else.
+  const hideTags = (...tags: string[][]) => hide(JSON.stringify(tags));
   if (word.status === 'result') {
     const { request } = job;
     const repeated = JSON.stringify(request);
     const isShort = Buffer.byteLength(repeated) <= MAX_REQUEST; // else its id has to do
     const inputs = job.cipher === null && isShort ? request.tags.filter(([name]) => name === 'i') : [];
     const tags = [...(isShort ? [['request', repeated]] : []), ...about, ...inputs, ...amount, ...hidden];
-    return { kind: request.kind + RESULT_OFFSET, tags, content: contentOf(job, word.content, key, tags) };
+    return { kind: request.kind + RESULT_OFFSET, tags, content: contentOf(job, word.content, hide, tags) };
   }
   if (word.status === 'partial') {
-    const tags = [['status', 'partial'], ...about, ...hidden];
-    return { kind: FEEDBACK, tags, content: contentOf(job, word.content, key, tags) };
+    const status = ['status', 'partial'];
+    const tags = [status, ...about, ...hidden];
+    const hidePart = job.cipher === null ? hide : (text: string) => hideTags(status, ['content', text]);
+    return { kind: FEEDBACK, tags, content: contentOf(job, word.content, hidePart, tags) };
   }
   // What went wrong may tell of what was asked for.
   if (word.status === 'error' && job.cipher !== null)
     return {
       kind: FEEDBACK,
       tags: [['status', 'error', 'It is told in the content.'], ...about, ...hidden],
-      content: hideFrom(word.info, job, key),
+      content: hideTags(['status', 'error', word.info]),
     };
   const until = price?.expiresAt ? [['expiration', String(Math.floor(price.expiresAt.getTime() / 1000))]] : [];
   const info = price?.page ? `${word.info} People can pay it at ${price.page}` : word.info;
@@ -91,13 +96,13 @@ function templateOf(
 }
 
 /** Text as it is, everything else as JSON. What relays would not take is told of, and read at the API. */
-function contentOf(job: Job, content: unknown, key: Uint8Array, tags: string[][]): string {
+function contentOf({ runId }: Job, content: unknown, hide: (text: string) => string, tags: string[][]): string {
   const text = typeof content === 'string' ? content : JSON.stringify(content ?? null);
   const bytes = Buffer.byteLength(text);
-  const hidden = bytes > MAX_EVENT ? '' : hideFrom(text, job, key);
+  const hidden = bytes > MAX_EVENT ? '' : hide(text);
   // As it stands in the event: in quotes, with what that costs.
   const size = Math.max(bytes, Buffer.byteLength(JSON.stringify(hidden)) + Buffer.byteLength(JSON.stringify(tags)));
   if (size <= MAX_EVENT) return hidden;
   const sha256 = createHash('sha256').update(text).digest('hex');
-  return hideFrom(JSON.stringify({ too_large: true, sha256, bytes, run_id: job.runId }), job, key);
+  return hide(JSON.stringify({ too_large: true, sha256, bytes, run_id: runId }));
 }
