@@ -54,8 +54,8 @@ export async function intendAgain(tx: Tx, purchase: Purchase, amountMsat: bigint
 }
 
 /**
- * Asks the wallet for the invoice of a purchase and writes it down. A 503 problem when there is none: nobody has seen it
- * then, so nobody can pay it, and the next request with the same key asks for another.
+ * Asks the wallet for the invoice of a purchase and writes it down. A 503 problem when there is none, 409 when it came too
+ * late: nobody has seen it then, so nobody can pay it, and the next request with the same key asks for another.
  */
 export async function openInvoice(
   { db, lightning, metrics }: OpenDeps,
@@ -79,6 +79,7 @@ export async function openInvoice(
     });
     await failpoint('payments.invoice.after_open');
     if (isOpen) return;
+    throw retryLater('request_in_flight', 2); // given up meanwhile, by whoever asks for another
   } else if (made.outcome === 'rejected') {
     const isFailed = await db.transaction(async (tx) => {
       const locked = await giveUp(tx, intended, made.code, actor);
