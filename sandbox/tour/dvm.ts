@@ -62,9 +62,10 @@ async function walk(pool: SimplePool, relayUrl: string, lightningUrl: string): P
   });
 
   const asked = await wait('the ask', (event) => tagOf(event, 'status')[1] === 'payment-required');
-  const [, msat = ''] = tagOf(asked, 'amount');
+  const [, msat = '', invoice = ''] = tagOf(asked, 'amount');
   show('It is asked to pay before any work', 'EVENT kind 7000 payment-required', {
     amount: `${msat} millisatoshi`,
+    ...(invoice ? { 'or invoice': short(invoice) } : {}),
     info: tagOf(asked, 'status')[2],
   });
 

@@ -65,6 +65,7 @@ describe('with a wallet', () => {
     expect(await runOf(party.who, run)).toMatchObject({ state: 'awaiting_payment' });
     await wallet.control.pay(opened.lightning.invoice);
     await becomes(party, ask, 'paid');
+    expect(await (await fetch(opened.status_url)).text()).toContain('18 credits go to what asked for them.');
     expect(await movesOf(stage, run)).toEqual(['hold 12', 'hold 18', 'capture 12', 'capture 18']);
     const done = await eventually(
       () => runOf(party.who, run),

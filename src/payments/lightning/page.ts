@@ -1,7 +1,7 @@
 import { html, type Markup } from '../../platform/http/html.ts';
 import { count } from '../../platform/http/words.ts';
 import { toWire } from '../../platform/ids.ts';
-import { left, status } from '../pages/parts.ts';
+import { cameTo, left, status } from '../pages/parts.ts';
 import { liveScript } from '../pages/scripts.ts';
 import type { PurchaseView } from '../purchases/read.ts';
 import { displayMsat } from './prices.ts';
@@ -49,7 +49,7 @@ function stateOf(view: InvoicePage): Markup {
   switch (purchase.state) {
     case 'completed':
       return html`
-        ${status('good', 'Paid', `${count(purchase.credits)} have been added to the account.`)}
+        ${status('good', 'Paid', cameTo(purchase))}
         ${purchase.returnUri ? html`<p><a class="button" href="${purchase.returnUri}" rel="noreferrer">Continue</a></p>` : html`<p class="soft">You can close this page.</p>`}`;
     case 'partially_refunded':
     case 'refunded':

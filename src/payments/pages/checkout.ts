@@ -3,7 +3,7 @@ import { count, money } from '../../platform/http/words.ts';
 import { toWire } from '../../platform/ids.ts';
 import type { Method } from '../capability.ts';
 import type { PurchaseView } from '../purchases/read.ts';
-import { left, status } from './parts.ts';
+import { cameTo, left, status } from './parts.ts';
 
 /** The checkout page: what it is for, how much, what to do now, what happens next. Every state has its own words. */
 
@@ -87,12 +87,8 @@ const nextOf = ({ purchase }: Checkout): string | null =>
   purchase.state === 'completed' && purchase.orderId !== null ? purchase.returnUri : null;
 
 function done({ purchase }: Checkout): Markup {
-  const happened =
-    purchase.orderId === null
-      ? `${count(purchase.credits)} have been added to the account.`
-      : 'The page goes on to what you have bought.';
   return html`
-    ${status('good', 'Paid', happened)}
+    ${status('good', 'Paid', cameTo(purchase))}
     ${purchase.returnUri ? html`<p><a class="button" href="${purchase.returnUri}" rel="noreferrer">Continue</a></p>` : html`<p class="soft">You can close this page.</p>`}`;
 }
 
