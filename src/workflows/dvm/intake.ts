@@ -30,10 +30,15 @@ export function createIntake(deps: DvmDeps): Intake {
     if (!tagValues(event, 'p').includes(us) || JSON.stringify(event).length > MAX_SIZE) return count('ignored');
     if (limits.keys.isSpent(event.pubkey)) return count('too_many');
     const { cipher, relays } = envelopeOf(event, key);
-    const what = await db.transaction(async (tx) => {
+    const counted: (() => void)[] = [];
+    const write = async (tx: Tx) => {
       if (await isKnown(tx, event.id)) return 'repeated';
       if (!limits.keys.admits(event.pubkey)) return 'too_many';
-      if (!(await isCustomer(tx, event.pubkey)) && !limits.newcomers.admits('all')) return 'too_many_newcomers';
+      counted.push(() => limits.keys.giveBack(event.pubkey));
+      if (!(await isCustomer(tx, event.pubkey))) {
+        if (!limits.newcomers.admits('all')) return 'too_many_newcomers';
+        counted.push(() => limits.newcomers.giveBack('all'));
+      }
       const accountId = await accountOfKey(tx, event.pubkey);
       const row = {
         id: event.id,
@@ -47,6 +52,10 @@ export function createIntake(deps: DvmDeps): Intake {
       };
       const made = await tx.insert(jobs).values(row).onConflictDoNothing().returning({ id: jobs.id });
       return made.length === 1 ? 'request' : 'repeated';
+    };
+    const what = await db.transaction(write).catch((fault) => {
+      for (const giveBack of counted) giveBack(); // it comes again, and is not to be too many by then
+      throw fault;
     });
     count(what);
     await failpoint('workflows.nostr.after_intake');
@@ -95,5 +104,6 @@ function createMeter(perMinute: number) {
       counts.set(name, countOf(name) + 1);
       return true;
     },
+    giveBack: (name: string) => void counts.set(name, Math.max(0, countOf(name) - 1)),
   };
 }
