@@ -55,6 +55,25 @@ test('both relays are gone while the customer pays, and come back: the run start
   customer.close();
 });
 
+test('a deletion that is heard before its request, as relays tell the newest first, is a deletion', async () => {
+  const customer = stage.newCustomer();
+  const request = customer.sign(kind, [['p', stage.us]], 'not wanted any more');
+  const deletion = customer.sign(5, [
+    ['e', request.id],
+    ['p', stage.us],
+  ]);
+  await customer.publish(deletion);
+  await (await customer.ask(kind)).word(ASKED); // by then it was heard
+  await customer.publish(request);
+  await eventually(
+    () => worksOf(request.id),
+    (row) => row?.['ended'] === 1,
+  );
+  const [job] = await stage.root`select is_withdrawn, run_id from workflows.nostr_jobs where id = ${request.id}`;
+  expect(job).toEqual({ is_withdrawn: true, run_id: null });
+  customer.close();
+});
+
 test('twenty copies of one payment, over both relays: one credit, one run', async () => {
   const customer = stage.newCustomer();
   const job = await customer.ask(kind);
