@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { eventually } from '../harness/client.ts';
+import { clientOf, eventually, type Json } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { balanceOf, type DvmStage, msatOf, openDvmStage } from './stage.ts';
 
@@ -26,6 +26,16 @@ const worksOf = async (id: string) => {
     from workflows.nostr_jobs j where j.id = ${id}`;
   return row;
 };
+
+const bring = async (receipt: unknown): Promise<string> =>
+  (await clientOf(stage.farebox.url).ok('POST', '/v1/receipts', { body: { receipt } })).verdict;
+/** As an operator does, who has looked at it. */
+async function dealWith(which: (difference: Json) => boolean): Promise<void> {
+  const { data } = await stage.operator.ok('GET', '/v1/admin/differences');
+  const { kind, reference } = data.find(which);
+  const body = { kind, reference, reason: 'looked at' };
+  await stage.operator.ok('POST', '/v1/admin/differences/resolve', { body });
+}
 
 test('an event from the future makes nobody deaf', async () => {
   const customer = stage.newCustomer();
@@ -101,6 +111,44 @@ test('money that fits nothing waits for a person: of nobody’s ask, of a foreig
   await eventually(kinds, (all) => all.length === 2);
   expect(await kinds()).toEqual(['above_limit', 'unmatched']);
   expect(job.words()).toEqual([ASKED]);
+  customer.close();
+});
+
+test('what was for nothing, and is for something by now, is booked and waits for nobody; but not what a person has dealt with', async () => {
+  const customer = stage.newCustomer();
+  const requests = ['one', 'other'].map((text) => customer.sign(kind, [['p', stage.us]], text));
+  const receipts = requests.map((request) => customer.receipt(request, 30_000n));
+  const open = () =>
+    stage.root`select detail ->> 'event_id' as event from payments.differences
+      where resolved_at is null and detail ->> 'event_id' in ${stage.root(requests.map(({ id }) => id))}`;
+  // Before their requests.
+  for (const receipt of receipts) expect(await bring(receipt)).toBe('quarantined');
+  const [, dealtWith] = requests;
+  await dealWith(({ detail }) => detail.event_id === dealtWith?.id);
+  for (const request of requests) await customer.publish(request);
+  await eventually(
+    () => stage.root`select from workflows.nostr_events
+      where amount_msat is not null and job_id in ${stage.root(requests.map(({ id }) => id))}`,
+    (asked) => asked.length === 2,
+  );
+  expect(await Promise.all(receipts.map(bring))).toEqual(['settled', 'known']);
+  expect(await open()).toEqual([]);
+  expect(await Promise.all(receipts.map(bring))).toEqual(['known', 'known']);
+  const booked =
+    await stage.root`select v.key from payments.arrivals v join workflows.nostr_customers c on c.account_id = v.account_id
+    where c.pubkey = ${customer.pubkey}`;
+  expect(booked).toHaveLength(1);
+  customer.close();
+});
+
+test('what a stranger has made up about a payment, and a person has put aside, does not keep the payment back', async () => {
+  const customer = stage.newCustomer();
+  const job = await customer.ask(kind);
+  const receipt = customer.receipt(await job.word(ASKED), 30_000n);
+  expect(await bring(customer.sign(9735, receipt.tags))).toBe('quarantined');
+  await dealWith(({ detail }) => detail.event_id === receipt.tags.find(([name]) => name === 'e')?.[1]);
+  expect(await bring(receipt)).toBe('settled');
+  expect(await job.over()).toEqual([ASKED, BEGUN, String(kind + 1000)]);
   customer.close();
 });
 
