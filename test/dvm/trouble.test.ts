@@ -152,6 +152,38 @@ test('what a stranger has made up about a payment, and a person has put aside, d
   customer.close();
 });
 
+test('what no relay takes, because its time is over, does not keep back what is said after it', async () => {
+  const customer = stage.newCustomer();
+  const request = customer.sign(kind, [
+    ['p', stage.us],
+    ['expiration', String(Math.floor(Date.now() / 1000) + 4)],
+  ]);
+  const [strict, other] = stage.relays; // the first one refuses what has expired
+  if (!strict || !other) throw new Error('two relays');
+  for (const relay of stage.relays) await relay.vanish();
+  await stage.root`with account as (
+      insert into identity.accounts (id, shadow_of) values (gen_random_uuid(), ${`nostr:${customer.pubkey}`}) returning id)
+    insert into workflows.nostr_customers (pubkey, account_id) select ${customer.pubkey}, id from account`;
+  await stage.root`insert into workflows.nostr_jobs (id, account_id, pubkey, request, relays, last_word_at)
+    select ${request.id}, account_id, pubkey, ${JSON.stringify(request)}::text::json, '[]', ${request.created_at}
+    from workflows.nostr_customers where pubkey = ${customer.pubkey}`;
+  await eventually(
+    () => worksOf(request.id),
+    (row) => row?.['ended'] === 1,
+  );
+  await strict.comeBack();
+  const words = () =>
+    stage.root`select event -> 'tags' -> 0 ->> 1 as word, published_at is not null as published
+      from workflows.nostr_events where job_id = ${request.id} order by seq`;
+  await eventually(words, (said) => said.at(-1)?.['published'] === true, 60_000);
+  expect(await words()).toEqual([
+    { word: 'payment-required', published: false },
+    { word: 'error', published: true },
+  ]);
+  await other.comeBack();
+  customer.close();
+});
+
 test('without relays everything else works, and it is ready', async () => {
   expect((await fetch(`${stage.farebox.internalUrl}/readyz`)).status).toBe(200);
 });
