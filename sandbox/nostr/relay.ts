@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { EventRepository, EventUtils, type Filter, LogLevel, type Event as NostrEvent } from '@nostr-relay/common';
+import { EventRepository, type Filter, LogLevel, type Event as NostrEvent } from '@nostr-relay/common';
 import { NostrRelay } from '@nostr-relay/core';
 import { Validator } from '@nostr-relay/validator';
+import { matchFilter } from 'nostr-tools/filter';
 import { type WebSocket, WebSocketServer } from 'ws';
 
 /** A relay on loopback, by @nostr-relay: the real protocol, what is kept lies in memory. */
@@ -119,9 +120,15 @@ class Memory extends EventRepository {
     return { isDuplicate };
   }
 
+  /** Who asks later hears of it, too (NIP-09); what it is about is kept, as by a relay that does not care. */
+  override async deleteByDeletionRequest(event: NostrEvent): Promise<void> {
+    this.events.set(event.id, event);
+  }
+
+  /** By the tags that are asked for, too, which the library's own comparison passes over. */
   find(filter: Filter): NostrEvent[] {
     return [...this.events.values()]
-      .filter((event) => EventUtils.isMatchingFilter(event, filter))
+      .filter((event) => matchFilter(filter as never, event))
       .sort((a, b) => b.created_at - a.created_at)
       .slice(0, Math.min(filter.limit ?? MOST, MOST));
   }

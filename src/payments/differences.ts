@@ -1,4 +1,4 @@
-import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { audit } from '../platform/audit-log.ts';
 import type { Tx } from '../platform/database/clients.ts';
@@ -65,6 +65,24 @@ export async function closeDifferences(tx: Tx, which: SQL | undefined): Promise<
     .returning({ kind: differences.kind });
   return closed.length;
 }
+
+const isOneOf = (kind: string, references: string[]) =>
+  and(eq(differences.kind, kind), inArray(differences.reference, references));
+
+/** Whether one of them is closed. They are locked, so that nobody deals with one until the transaction ends. */
+export async function isDealtWith(tx: Tx, kind: string, references: string[]): Promise<boolean> {
+  const rows = await tx
+    .select({ resolvedAt: differences.resolvedAt })
+    .from(differences)
+    .where(isOneOf(kind, references))
+    .orderBy(differences.reference)
+    .for('update');
+  return rows.some(({ resolvedAt }) => resolvedAt !== null);
+}
+
+/** They have come right by themselves, and nobody need look at them. */
+export const settleDifferences = (tx: Tx, kind: string, references: string[]): Promise<number> =>
+  closeDifferences(tx, isOneOf(kind, references));
 
 /** An operator has dealt with one. 404 when there is no such open difference. */
 export async function resolveDifference(

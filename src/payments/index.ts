@@ -2,7 +2,7 @@ export { type BuyDeps, buyFor, type Price } from './arrivals/buy.ts';
 export { arrivalsFor, settle } from './arrivals/settle.ts';
 export { paymentsChecks } from './audit.ts';
 export { watchCapabilities } from './capability.ts';
-export { countDifferences, differ } from './differences.ts';
+export { countDifferences, differ, isDealtWith, settleDifferences } from './differences.ts';
 export { paymentsEvents } from './events.ts';
 export { isPaymentCounted } from './lightning/counted.ts';
 export { ensureInvoice, type InvoiceDeps, shownInvoice } from './lightning/ensure.ts';

@@ -13,6 +13,7 @@ import type { DvmDeps } from '../../src/workflows/dvm/deps.ts';
 import { createIntake } from '../../src/workflows/dvm/intake.ts';
 import { jobs } from '../../src/workflows/dvm/tables.ts';
 import { type Client, clientOf, eventually } from '../harness/client.ts';
+import { startProxy } from '../harness/tcp-proxy.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { linkProof } from './link-proof.ts';
 import { balanceOf, type Customer, type DvmStage, infoOf, msatOf, openDvmStage } from './stage.ts';
@@ -259,6 +260,23 @@ describe('as one replica sees it', () => {
       return { linked };
     });
     expect((await reply.linked).status).toBe(409);
+  });
+
+  test('requests that the database could not take leave room for the next one', async ({ customer }) => {
+    const { appUrl } = stage.farebox.database;
+    const proxy = await startProxy({ target: { port: Number(new URL(appUrl).port) } });
+    const behind = await openDatabase({ url: proxy.url(appUrl), pool: 2 });
+    const intake = createIntake({ ...deps, db: behind.db });
+    const sent = Array.from({ length: 40 }, (_, n) => customer.sign(kinds.plain, [['p', stage.us]], `number ${n}`));
+    const trap = proxy.cutOn((chunk) => chunk.includes('insert into "workflows"."nostr_jobs"'), { times: 40 });
+    for (const one of sent) await expect(intake.take(one as never)).rejects.toThrow();
+    trap.disarm();
+    await intake.take(sent[0] as never);
+    const [row] =
+      await stage.root`select count(*)::int as n from workflows.nostr_jobs where pubkey = ${customer.pubkey}`;
+    expect(row).toEqual({ n: 1 });
+    await behind.close();
+    await proxy.close();
   });
 
   test('the same request a hundred times leaves room for the next one', async ({ customer }) => {

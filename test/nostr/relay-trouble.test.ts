@@ -135,6 +135,24 @@ test('a relay with more than one page is read to its end', async () => {
   );
 });
 
+test('… of all that is asked for, however old the one thing is that another question finds', async () => {
+  const relay = await startRelay();
+  onTestFinished(() => relay.close());
+  const others = relaysFor([relay.url], { key: null });
+  const at = Math.floor(Date.now() / 1000);
+  const key = new Uint8Array(32).fill(7);
+  const notes = Array.from({ length: 300 }, (_, n) => note({ content: `n${n}`, created_at: at - 1_000 - n }, key));
+  const old = note({ kind: 5, content: 'old', created_at: at - 100_000 }, key);
+  await Promise.all([...notes, old].map((one) => others.publish(one)));
+  const { heard } = listen(relaysFor([relay.url]), {
+    filters: (since) => [{ kinds: [5600], since }, { kinds: [5] }],
+  });
+  await eventually(
+    async () => heard.length,
+    (count) => count === notes.length + 1,
+  );
+});
+
 test('relays of strangers are handed what is for them, unless they lie where strangers have no business', async () => {
   const [ours, theirs] = [await startRelay(), await startRelay()];
   onTestFinished(async () => void (await Promise.all([ours.close(), theirs.close()])));

@@ -22,8 +22,12 @@ export const note = (more: Partial<EventTemplate> = {}, key = new Uint8Array(ran
 
 export interface TestRelay {
   url: string;
+  /** What it keeps, while it is gone, too. */
+  events(): NostrEvent[];
   /** Is gone; what it has kept it keeps. */
   vanish(): Promise<void>;
+  /** While it is gone: it comes back with nothing. Of the maker that can. */
+  forget?(): void;
   comeBack(): Promise<void>;
   cut(): void;
   close(): Promise<void>;
@@ -42,13 +46,19 @@ export const makers: Record<string, () => Promise<TestRelay>> = {
     let kept: NostrEvent[] = [];
     return {
       url: `ws://127.0.0.1:${port}`,
+      // What it is told twice it keeps twice.
+      events: () => [...new Map([...kept, ...relay.cache].map((event) => [event.id, event])).values()],
       vanish: async () => {
         kept = [...relay.cache];
         await relay.close();
       },
+      forget: () => {
+        kept = [];
+      },
       comeBack: async () => {
         relay = await start();
         for (const event of kept) relay.store(event);
+        kept = [];
       },
       cut: () => {
         for (const socket of relay.wss.clients) socket.terminate();

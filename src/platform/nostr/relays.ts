@@ -160,14 +160,19 @@ function hear(interest: Interest, { log, signal, onCaughtUp }: HearingOptions) {
     void done.then(() => inHand.delete(event.id));
   };
 
-  /** All that the relay has kept, page by page, the newest first. */
+  /** Each question by itself: one that finds something old would skip what another one has not told yet. */
   const readKept = async (relay: Relay, since: number): Promise<boolean> => {
+    for (const filter of interest.filters(since)) if (!(await readPages(relay, filter))) return false;
+    return true;
+  };
+
+  /** All that the relay has kept, page by page, the newest first. */
+  const readPages = async (relay: Relay, filter: Filter): Promise<boolean> => {
     let until: number | undefined;
     for (let page = 0; page < MAX_PAGES; page += 1) {
       let count = 0;
       let oldest = Number.POSITIVE_INFINITY;
-      const filters = interest.filters(since).map((one) => ({ ...one, limit: PAGE, ...(until ? { until } : {}) }));
-      if (filters.length === 0) return true;
+      const filters = [{ ...filter, limit: PAGE, ...(until ? { until } : {}) }];
       const onSeen = ({ created_at }: NostrEvent) => {
         count += 1;
         oldest = Math.min(oldest, created_at);

@@ -122,11 +122,11 @@ async function read(
 
 async function standingOf(tx: Tx, { run }: { run: Run }, delivered: number): Promise<Standing> {
   const { accountId, id, askId } = run;
-  const [ask] =
+  const [asked] =
     askId === null
       ? []
       : await tx
-          .select()
+          .select({ ask: asks, isLate: sql<boolean>`${asks.expiresAt} <= now()` })
           .from(asks)
           .where(and(eq(asks.accountId, accountId), eq(asks.id, askId)));
   const there = await tx
@@ -136,7 +136,7 @@ async function standingOf(tx: Tx, { run }: { run: Run }, delivered: number): Pro
     .orderBy(asc(parts.number));
   return {
     run,
-    ask: ask ? { ...ask, underpay: run.quote?.underpay ?? 'reject' } : null,
+    ask: asked ? { ...asked.ask, isLate: asked.isLate, underpay: run.quote?.underpay ?? 'reject' } : null,
     parts: there.filter(({ number }) => canBeRead(run, number)),
   };
 }

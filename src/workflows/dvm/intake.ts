@@ -14,6 +14,7 @@ const MAX_SIZE = 100_000; // characters of the JSON; relays take less
 const PER_MINUTE = 30; // requests of one key
 const NEWCOMERS_PER_MINUTE = 60; // keys that we have never heard of: each costs an account
 const MINUTE_MS = 60_000;
+const REMEMBERED = 20_000; // deletions of what was not heard yet
 
 export interface Intake {
   /** Resolves when it is written down, or is none of our business. Rejects when it could not be. */
@@ -25,15 +26,27 @@ export function createIntake(deps: DvmDeps): Intake {
   const us = publicKeyOf(key);
   const limits = { keys: createMeter(PER_MINUTE), newcomers: createMeter(NEWCOMERS_PER_MINUTE) };
   const count = (what: string) => metrics.nostrEvents.inc({ what });
+  /** Relays tell the newest first, and one of them before the other: a deletion may be heard before its request. */
+  const unwanted = createMemory(REMEMBERED);
+
+  const withdraw = (pubkey: string, ids: string[]) => {
+    const own = and(inArray(jobs.id, ids), eq(jobs.pubkey, pubkey), isNull(jobs.closedAt));
+    return db.update(jobs).set({ isWithdrawn: true }).where(own).returning({ id: jobs.id });
+  };
 
   const takeRequest = async (event: NostrEvent) => {
     if (!tagValues(event, 'p').includes(us) || JSON.stringify(event).length > MAX_SIZE) return count('ignored');
     if (limits.keys.isSpent(event.pubkey)) return count('too_many');
     const { cipher, relays } = envelopeOf(event, key);
-    const what = await db.transaction(async (tx) => {
+    const counted: (() => void)[] = [];
+    const write = async (tx: Tx) => {
       if (await isKnown(tx, event.id)) return 'repeated';
       if (!limits.keys.admits(event.pubkey)) return 'too_many';
-      if (!(await isCustomer(tx, event.pubkey)) && !limits.newcomers.admits('all')) return 'too_many_newcomers';
+      counted.push(() => limits.keys.giveBack(event.pubkey));
+      if (!(await isCustomer(tx, event.pubkey))) {
+        if (!limits.newcomers.admits('all')) return 'too_many_newcomers';
+        counted.push(() => limits.newcomers.giveBack('all'));
+      }
       const accountId = await accountOfKey(tx, event.pubkey);
       const row = {
         id: event.id,
@@ -47,8 +60,13 @@ export function createIntake(deps: DvmDeps): Intake {
       };
       const made = await tx.insert(jobs).values(row).onConflictDoNothing().returning({ id: jobs.id });
       return made.length === 1 ? 'request' : 'repeated';
+    };
+    const what = await db.transaction(write).catch((fault) => {
+      for (const giveBack of counted) giveBack(); // it comes again, and is not to be too many by then
+      throw fault;
     });
     count(what);
+    if (unwanted.has(nameOf(event.pubkey, event.id))) await withdraw(event.pubkey, [event.id]);
     await failpoint('workflows.nostr.after_intake');
     if (what === 'request') deps.wakeJobs();
   };
@@ -56,8 +74,9 @@ export function createIntake(deps: DvmDeps): Intake {
   const takeDeletion = async (event: NostrEvent) => {
     const ids = tagValues(event, 'e').filter(isHex32).slice(0, 100);
     if (ids.length === 0) return;
-    const own = and(inArray(jobs.id, ids), eq(jobs.pubkey, event.pubkey), isNull(jobs.closedAt));
-    const withdrawn = await db.update(jobs).set({ isWithdrawn: true }).where(own).returning({ id: jobs.id });
+    // First: a request that is written down meanwhile is found by the one or by the other.
+    for (const id of ids) unwanted.add(nameOf(event.pubkey, id));
+    const withdrawn = await withdraw(event.pubkey, ids);
     count(withdrawn.length > 0 ? 'withdrawn' : 'ignored');
     if (withdrawn.length > 0) deps.wakeJobs();
   };
@@ -75,6 +94,21 @@ function envelopeOf(event: NostrEvent, key: Uint8Array): { cipher: Cipher | null
     if (fault instanceof Unreadable) return { cipher: null, relays: [] };
     throw fault;
   }
+}
+
+const nameOf = (pubkey: string, id: string) => `${pubkey} ${id}`;
+
+/** The oldest names are forgotten first. */
+function createMemory(most: number) {
+  const names = new Set<string>();
+  return {
+    has: (name: string) => names.has(name),
+    add: (name: string) => {
+      names.add(name);
+      const [oldest] = names;
+      if (names.size > most && oldest !== undefined) names.delete(oldest);
+    },
+  };
 }
 
 /** How many of each name in the present minute. Forgets all names with it, so a flood of names costs little. */
@@ -95,5 +129,6 @@ function createMeter(perMinute: number) {
       counts.set(name, countOf(name) + 1);
       return true;
     },
+    giveBack: (name: string) => void counts.set(name, Math.max(0, countOf(name) - 1)),
   };
 }

@@ -3,7 +3,7 @@ import type { Db } from '../../platform/database/clients.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import type { Metrics } from '../../platform/metrics.ts';
-import type { NostrEvent } from '../../platform/nostr/event.ts';
+import { type NostrEvent, tagValues } from '../../platform/nostr/event.ts';
 import type { Published } from '../../platform/nostr/relay.ts';
 import type { Relays } from '../../platform/nostr/relays.ts';
 import { jobs, words } from './tables.ts';
@@ -49,7 +49,9 @@ export const publisher = (deps: PublisherDeps): Worker => ({
 const isNext = sql`not exists (select from workflows.nostr_events w
   where w.job_id = ${words.jobId} and w.seq < ${words.seq} and w.published_at is null and w.attempts < ${GIVE_UP_AFTER})`;
 
-async function hand({ db, metrics, relays }: PublisherDeps, { word, relays: named }: Due): Promise<void> {
+async function hand(deps: PublisherDeps, { word, relays: named }: Due): Promise<void> {
+  const { db, metrics, relays } = deps;
+  if (isExpired(word.event)) return giveUp(deps, word.id);
   const troubles = await troublesOf(relays, word.event, named ?? []);
   await failpoint('workflows.nostr.after_publish');
   const isTaken = troubles === null;
@@ -68,6 +70,20 @@ async function hand({ db, metrics, relays }: PublisherDeps, { word, relays: name
     )
     // Another replica may have handed it over meanwhile; then it is published, whatever was answered here.
     .where(and(eq(words.id, word.id), isNull(words.publishedAt)));
+}
+
+/** NIP-40: relays take it no more, and nobody could do what it asks for. What is said after it is not to wait for it. */
+function isExpired(event: NostrEvent): boolean {
+  const [until] = tagValues(event, 'expiration');
+  return until !== undefined && Number(until) * 1000 < Date.now();
+}
+
+async function giveUp({ db, metrics }: PublisherDeps, id: string): Promise<void> {
+  metrics.nostrEvents.inc({ what: 'expired' });
+  await db
+    .update(words)
+    .set({ attempts: GIVE_UP_AFTER, trouble: 'It has expired before a relay has taken it.' })
+    .where(and(eq(words.id, id), isNull(words.publishedAt)));
 }
 
 /** `null` as soon as one has taken it: nobody else waits for a relay that is gone, or that somebody has named to be waited for. */

@@ -2,11 +2,13 @@ import { and, eq, inArray, sql } from 'drizzle-orm';
 import {
   countDifferences,
   differ,
+  isDealtWith,
   isPaymentCounted,
   matchReceipt,
   type ReceiptCode,
   readReceipt,
   settle,
+  settleDifferences,
   type ZapPayment,
 } from '../../payments/index.ts';
 import type { Db, Tx } from '../../platform/database/clients.ts';
@@ -57,7 +59,11 @@ async function judge(deps: ReceiptDeps, receipt: NostrEvent): Promise<ReceiptOut
   if (payment.amountMsat > maxZapMsat) return quarantine(db, receipt, 'above_limit', payment);
   const credits = payment.amountMsat / zapped.perCredit;
   if (credits === 0n) return quarantine(db, receipt, 'too_small', payment);
-  const isNew = await db.transaction((tx) => book(tx, zapped, payment, receipt, credits));
+  const isNew = await db.transaction(async (tx) => {
+    await lockPayment(tx, payment.paymentHash);
+    if (await isDealtWith(tx, KIND, [payment.paymentHash, receipt.id])) return false;
+    return book(tx, zapped, payment, receipt, credits);
+  });
   return { verdict: isNew ? 'settled' : 'known', code: null, payment };
 }
 
@@ -83,12 +89,20 @@ async function book(
       preimage: payment.preimage,
     },
   });
+  await settleDifferences(tx, KIND, [payment.paymentHash, receipt.id]);
   await failpoint('workflows.nostr.before_zap_commit');
   return arrival !== undefined;
 }
 
 const KIND = 'zap_receipt';
 const MAX_QUARANTINED = 200; // open at a time: a person looks at each
+
+/**
+ * One at a time about one payment. What was for nothing may be for something when its receipt is told again: it is booked, or
+ * waits for a person, and never both; and what a person has dealt with is not booked by itself.
+ */
+const lockPayment = (tx: Tx, paymentHash: string) =>
+  tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`${KIND} ${paymentHash}`}, 0))`);
 
 async function quarantine(
   db: Db,
@@ -98,13 +112,20 @@ async function quarantine(
 ): Promise<ReceiptOutcome> {
   const detail = {
     code,
-    ...(payment ? { amount_msat: String(payment.amountMsat), event_id: payment.eventId, payer: payment.payer } : {}),
+    ...(payment ? { payment_hash: payment.paymentHash, amount_msat: String(payment.amountMsat) } : {}),
+    ...(payment ? { event_id: payment.eventId, payer: payment.payer } : {}),
   };
-  // Whoever makes receipts of their own for money that nobody has paid fills the work list, and not the disk.
-  await db.transaction(async (tx) => {
-    if ((await countDifferences(tx, KIND)) < MAX_QUARANTINED)
-      await differ(tx, KIND, payment?.paymentHash ?? receipt.id, null, detail);
+  // Of a payment only its provider tells: what a stranger has made up about it stands beside it, and not in its place.
+  const reference = payment && code !== 'signer_not_provider' ? payment.paymentHash : receipt.id;
+  const isKnown = await db.transaction(async (tx) => {
+    await lockPayment(tx, payment?.paymentHash ?? receipt.id);
+    if (await isDealtWith(tx, KIND, [reference, receipt.id])) return true;
+    if (payment && (await isPaymentCounted(tx, payment.paymentHash))) return true;
+    // Whoever makes receipts of their own for money that nobody has paid fills the work list, and not the disk.
+    if ((await countDifferences(tx, KIND)) < MAX_QUARANTINED) await differ(tx, KIND, reference, null, detail);
+    return false;
   });
+  if (isKnown) return { verdict: 'known', code: null, payment };
   return { verdict: 'quarantined', code, payment };
 }
 

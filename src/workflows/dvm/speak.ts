@@ -11,7 +11,11 @@ export interface Standing {
   run: Pick<Run, 'state' | 'output' | 'failureMessage' | 'returned' | 'paid' | 'attempt' | 'quote'>;
   /** The latest; what is due on it. */
   ask:
-    | (Pick<Ask, 'id' | 'kind' | 'state' | 'amount' | 'received' | 'surplus'> & { underpay: 'reject' | 'accumulate' })
+    | (Pick<Ask, 'id' | 'kind' | 'state' | 'amount' | 'received' | 'surplus'> & {
+        underpay: 'reject' | 'accumulate';
+        /** Its price holds no more; it ends within moments. */
+        isLate: boolean;
+      })
     | null;
   /** Those that can be read and were not delivered yet. */
   parts: { number: number; content: unknown }[];
@@ -49,7 +53,7 @@ export function speak({ run, ask, parts }: Standing, before: Said): Speech {
     words.push({ status: 'partial', content });
     said.parts = number;
   }
-  const isShort = ask?.state === 'open' && ask.surplus > 0n && ask.underpay === 'reject';
+  const isShort = ask?.state === 'open' && !ask.isLate && ask.surplus > 0n && ask.underpay === 'reject';
   const last = lastWord(run, ask, due) ?? (isShort ? shortWord(ask.surplus, due) : undefined);
   if (last) return { words: [...words, last], said, isOver: true, cancels: isShort };
   const isAsked = ask && ask.kind !== 'result' && (ask.state === 'open' || ask.state === 'part_paid');
