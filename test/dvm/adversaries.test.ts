@@ -112,6 +112,29 @@ test('what goes wrong with a secret request is told in secret', async ({ custome
   expect(JSON.parse(decrypt(content, shared))).toEqual([['status', 'error', expect.stringMatching(/\/input\/count/)]]);
 });
 
+// REQ E6.1
+test.for([
+  ['a parameter', [['param', 'note', '4242 4242 4242 4242']], ''],
+  ['JSON in a parameter', [['param', 'what', '{"\\u0000":1,"note":["4242424242424242"]}']], ''],
+  ['an input', [['i', '4242424242424242', 'text']], ''],
+  ['a tag that nobody reads', [['t', '4242-4242-4242-4242']], ''],
+  ['the content', [], '4242424242424242'],
+  ['what is encrypted', [['encrypted']], JSON.stringify([['param', 'note', '4242424242424242']])],
+] as [string, string[][], string][])(
+  'a card number in %s is refused, and nowhere kept',
+  async ([, tags, text], { customer }) => {
+    const isHidden = tags.some(([name]) => name === 'encrypted');
+    const content = isHidden ? encrypt(text, getConversationKey(customer.secret, stage.us)) : text;
+    const job = await customer.ask(kinds.fussy, tags, { content });
+    expect(await job.over()).toEqual([ERROR]);
+    expect(infoOf(await job.word(ERROR))).toMatch(/looks like a card number/);
+    const [kept] = await stage.root`select request::text, run_id from workflows.nostr_jobs where id = ${job.id}`;
+    expect(kept?.['run_id']).toBeNull();
+    expect(kept?.['request']).not.toMatch(/4242/);
+    if (isHidden) expect(kept?.['request']).not.toContain(content);
+  },
+);
+
 test('a bid of nothing takes no credits, and one that cannot be read takes no job', async ({ customer }) => {
   await withCredits(customer, 100n);
   const nothing = await customer.ask(kinds.plain, [['bid', '0']]);

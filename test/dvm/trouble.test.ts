@@ -67,7 +67,7 @@ test('a deletion that is heard before its request, as relays tell the newest fir
   await (await customer.ask(kind)).word(ASKED); // by then it was heard
   await customer.publish(request);
   await eventually(
-    () => worksOf(request.id),
+    () => worksOf(stage, request.id),
     (row) => row?.['ended'] === 1,
   );
   const [job] = await stage.root`select is_withdrawn, run_id from workflows.nostr_jobs where id = ${request.id}`;
@@ -159,7 +159,7 @@ test('what no relay takes, because its time is over, does not keep back what is 
     select ${request.id}, account_id, pubkey, ${JSON.stringify(request)}::text::json, '[]', ${request.created_at}
     from workflows.nostr_customers where pubkey = ${customer.pubkey}`;
   await eventually(
-    () => worksOf(request.id),
+    () => worksOf(stage, request.id),
     (row) => row?.['ended'] === 1,
   );
   await strict.comeBack();

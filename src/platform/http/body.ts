@@ -58,13 +58,16 @@ export function depthOf(text: string): number {
   return deepest;
 }
 
+/** Whether a card number stands anywhere in what came in another way than as a body. */
+export const holdsCardNumber = (value: unknown): boolean => inspect(value, [], cardNumberIn) !== undefined;
+
 /** `path` leads to the value; it is one list for the whole body, which may be long. */
-function inspect(value: unknown, path: (string | number)[]): Problem | undefined {
+function inspect(value: unknown, path: (string | number)[], inspectLeaf = faultInLeaf): Problem | undefined {
   if (typeof value === 'string' || typeof value === 'number') return inspectLeaf(value, path);
   if (Array.isArray(value)) {
     for (const [index, item] of value.entries()) {
       path.push(index);
-      const refused = inspect(item, path);
+      const refused = inspect(item, path, inspectLeaf);
       if (refused) return refused;
       path.pop();
     }
@@ -72,7 +75,7 @@ function inspect(value: unknown, path: (string | number)[]): Problem | undefined
     for (const [name, item] of Object.entries(value)) {
       const inName = inspectLeaf(name, path);
       path.push(name);
-      const refused = inName ?? inspect(item, path);
+      const refused = inName ?? inspect(item, path, inspectLeaf);
       if (refused) return refused;
       path.pop();
     }
@@ -80,15 +83,17 @@ function inspect(value: unknown, path: (string | number)[]): Problem | undefined
   return undefined;
 }
 
-function inspectLeaf(value: string | number, path: (string | number)[]): Problem | undefined {
+function faultInLeaf(value: string | number, path: (string | number)[]): Problem | undefined {
   if (typeof value === 'string' && (value.includes('\0') || !value.isWellFormed())) {
     return refuse('validation_failed', path, 'holds a character that is not text (NUL or a lone surrogate)');
   }
-  if (isCardNumber(value) && !mayHoldLongNumbers(path)) {
-    return refuse('card_number_refused', path, 'looks like a card number');
-  }
-  return undefined;
+  return cardNumberIn(value, path);
 }
+
+const cardNumberIn = (value: string | number, path: (string | number)[]): Problem | undefined =>
+  isCardNumber(value) && !mayHoldLongNumbers(path)
+    ? refuse('card_number_refused', path, 'looks like a card number')
+    : undefined;
 
 const refuse = (code: 'validation_failed' | 'card_number_refused', path: (string | number)[], detail: string) =>
   new Problem(code, undefined, { errors: [{ pointer: pointerOf(path), code, detail }] });

@@ -4,7 +4,8 @@ import { failpoint } from '../../platform/failpoints.ts';
 import { isHex32, type NostrEvent, publicKeyOf, tagValues } from '../../platform/nostr/event.ts';
 import { accountOfKey, isCustomer } from './customers.ts';
 import type { DvmDeps } from './deps.ts';
-import { type Cipher, readRequest, Unreadable } from './request.ts';
+import { CardNumberSent, type Cipher, readRequest, Unreadable } from './request.ts';
+import { say } from './say.ts';
 import { jobs } from './tables.ts';
 
 /** What comes in: requests that name us, each written down once; and that their authors want them no more. */
@@ -37,7 +38,7 @@ export function createIntake(deps: DvmDeps): Intake {
   const takeRequest = async (event: NostrEvent) => {
     if (!tagValues(event, 'p').includes(us) || JSON.stringify(event).length > MAX_SIZE) return count('ignored');
     if (limits.keys.isSpent(event.pubkey)) return count('too_many');
-    const { cipher, relays } = envelopeOf(event, key);
+    const { cipher, relays, cardNumber } = envelopeOf(event, key);
     const counted: (() => void)[] = [];
     const write = async (tx: Tx) => {
       if (await isKnown(tx, event.id)) return 'repeated';
@@ -52,14 +53,17 @@ export function createIntake(deps: DvmDeps): Intake {
         id: event.id,
         accountId,
         pubkey: event.pubkey,
-        request: event,
+        request: cardNumber ? { ...event, tags: [['p', us]], content: '' } : event,
         cipher,
         relays,
         // What is said of a request from the future is said today: relays take nothing that is dated far ahead.
         lastWordAt: Math.min(event.created_at, Math.floor(Date.now() / 1000)),
       };
-      const made = await tx.insert(jobs).values(row).onConflictDoNothing().returning({ id: jobs.id });
-      return made.length === 1 ? 'request' : 'repeated';
+      const [made] = await tx.insert(jobs).values(row).onConflictDoNothing().returning();
+      if (!made) return 'repeated';
+      if (!cardNumber) return 'request';
+      await say(tx, key, made, { status: 'error', info: cardNumber }, { isLast: true });
+      return 'card_number';
     };
     const what = await db.transaction(write).catch((fault) => {
       for (const giveBack of counted) giveBack(); // it comes again, and is not to be too many by then
@@ -69,6 +73,7 @@ export function createIntake(deps: DvmDeps): Intake {
     if (unwanted.has(nameOf(event.pubkey, event.id))) await withdraw(event.pubkey, [event.id]);
     await failpoint('workflows.nostr.after_intake');
     if (what === 'request') deps.wakeJobs();
+    if (what === 'card_number') deps.wakePublisher();
   };
 
   const takeDeletion = async (event: NostrEvent) => {
@@ -87,10 +92,14 @@ export function createIntake(deps: DvmDeps): Intake {
 const isKnown = async (tx: Tx, id: string): Promise<boolean> => (await tx.$count(jobs, eq(jobs.id, id))) > 0;
 
 /** How it is to be answered; what cannot be read is told so, in clear. */
-function envelopeOf(event: NostrEvent, key: Uint8Array): { cipher: Cipher | null; relays: string[] } {
+function envelopeOf(
+  event: NostrEvent,
+  key: Uint8Array,
+): { cipher: Cipher | null; relays: string[]; cardNumber?: string } {
   try {
     return readRequest(event, key);
   } catch (fault) {
+    if (fault instanceof CardNumberSent) return { cipher: null, relays: [], cardNumber: fault.message };
     if (fault instanceof Unreadable) return { cipher: null, relays: [] };
     throw fault;
   }

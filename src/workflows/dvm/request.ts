@@ -1,6 +1,6 @@
 import { decrypt as decrypt04, encrypt as encrypt04 } from 'nostr-tools/nip04';
 import { decrypt as decrypt44, encrypt as encrypt44, getConversationKey } from 'nostr-tools/nip44';
-import { depthOf } from '../../platform/http/body.ts';
+import { depthOf, holdsCardNumber } from '../../platform/http/body.ts';
 import { isText, type NostrEvent, tagValues } from '../../platform/nostr/event.ts';
 
 /** A request for a job as it is meant (NIP-90): its tags, in clear or from what was encrypted for us. Pure. */
@@ -22,6 +22,9 @@ export type Cipher = 'nip04' | 'nip44';
 /** Why a request cannot be read, for its author. */
 export class Unreadable extends Error {}
 
+/** It is not to be kept either (E6.1). */
+export class CardNumberSent extends Unreadable {}
+
 const MAX_TEXT = 100_000; // characters of the request's content, and of what is hidden in it
 const MAX_RELAYS = 8;
 const MAX_DEPTH = 32; // of JSON in a parameter, as in bodies over HTTP
@@ -33,15 +36,32 @@ export function readRequest(event: NostrEvent, key: Uint8Array): JobRequest {
   const tags = cipher === null ? event.tags : [...event.tags, ...hiddenTags(event, key, cipher)];
   if (![event.content, ...tags.flat()].every(isText)) throw new Unreadable(NO_TEXT);
   const all = (name: string) => tags.filter(([one]) => one === name);
+  const input = inputOf(tags, cipher === null ? event.content : '');
+  if (holdsCardNumber([input, Object.values(input).map(jsonIn), tags.filter(isOther).map(named)]))
+    throw new CardNumberSent('Something in the request looks like a card number. Nothing of it was kept.');
   const payment = all('param').find(([, name]) => name === 'payment')?.[2];
   return {
-    input: inputOf(tags, cipher === null ? event.content : ''),
+    input,
     bidMsat: bidOf(tags),
     payment: payment === 'upfront' || payment === 'after' ? payment : undefined,
     relays: (all('relays')[0] ?? []).slice(1, 1 + MAX_RELAYS),
     until: expirationOf(event),
     cipher,
   };
+}
+
+/** Neither a part of the input nor a sum. */
+const isOther = ([name = '']: string[]) => !['param', 'i', 'output', 'bid'].includes(name);
+const named = ([name = '', ...values]: string[]) => ({ [name]: values });
+
+/** What an executor may be given as an object came as text. */
+function jsonIn(value: unknown): unknown {
+  if (typeof value !== 'string' || !/^\s*[[{]/.test(value) || depthOf(value) > MAX_DEPTH) return null;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return null;
+  }
 }
 
 /** Most that it may cost: what cannot be read as that is no leave to take any price. Nothing at all is a bid, too. */
