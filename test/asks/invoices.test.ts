@@ -122,6 +122,18 @@ describe('with a wallet', () => {
     expect([again.status, again.body.lightning, wallet.control.invoices().length]).toEqual([202, undefined, made]);
   });
 
+  test('cancelled while the wallet is asked: nobody gets to see the invoice, so nobody pays it', async () => {
+    const { party, ask } = await asked();
+    wallet.control.faults({ slowMs: 1_500 });
+    const opened = pay(party.who, ask, byInvoice);
+    const { data } = await eventually(
+      () => party.who.ok('GET', '/v1/purchases'),
+      (now) => now.data.length === 1,
+    );
+    await party.who.ok('POST', `/v1/purchases/${data[0].id}/cancel`);
+    expect([(await opened).status, (await opened).body.lightning]).toEqual([202, undefined]);
+  });
+
   test('one that never comes: the purchase ends after its time, and does not count as unpaid for ever', async () => {
     const { party, ask } = await asked();
     wallet.control.faults({ error: { code: 'INTERNAL', message: 'not now' } });

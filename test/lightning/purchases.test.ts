@@ -165,6 +165,16 @@ describe('a wallet that does other things', () => {
     await stage.becomes(buyer, purchase, 'completed');
   });
 
+  test('when it answers with an invoice that pays something else, it has made none, and the same key succeeds later', async () => {
+    const before = await stage.buy(buyer);
+    const key = randomUUID();
+    stage.wallet.control.faults({ isRepeating: true });
+    expectProblem(await buyer.call('POST', '/v1/purchases', { key, body: order() }), 'provider_unavailable');
+    stage.wallet.control.faults({});
+    const purchase = await stage.buy(buyer, key);
+    expect(purchase.lightning.payment_hash).not.toBe(before.lightning.payment_hash);
+  });
+
   test('when it refuses for good, the purchase has failed, and says why', async () => {
     stage.wallet.control.faults({ error: { code: 'RESTRICTED', message: 'not with this connection' } });
     const purchase = await stage.buy(buyer);
