@@ -158,6 +158,27 @@ test('of an encrypted request it is asked for in the same way: a zap would tell 
   expect(await job.over()).toEqual([ASKED, BEGUN, String(kinds.plain + 1000)]);
 });
 
+test('a wallet that takes its time holds up those who wait for an invoice, and nobody else', async () => {
+  const rich = stage.newCustomer();
+  await rich.zap(await (await rich.ask(kinds.plain)).word(ASKED), 90_000n); // and 60 credits are left
+  await eventually(
+    () => balanceOf(stage, rich),
+    ({ available, held }) => available === 60 && held === 0,
+  );
+  stage.wallet.faults({ slowMs: 3_000 });
+  const others = Array.from({ length: 16 }, () => stage.newCustomer());
+  await Promise.all(others.map((other) => other.ask(kinds.plain)));
+  await eventually(
+    async () => stage.wallet.asked().at(-1),
+    (last) => last === 'make_invoice',
+  );
+  const from = Date.now();
+  await (await rich.ask(kinds.plain)).over();
+  expect(Date.now() - from).toBeLessThan(12_000); // all invoices take 24 seconds
+  stage.wallet.faults({});
+  for (const one of [...others, rich]) one.close();
+});
+
 describe('without an invoice it is asked for nevertheless, and zapped', () => {
   test('when too many of the customer’s wait to be paid', async () => {
     const jobs = await Promise.all(Array.from({ length: 4 }, () => customer.ask(kinds.plain)));
