@@ -30,7 +30,7 @@ export interface WalletFaults {
   /** Of every answer. */
   error?: { code: string; message: string };
   isSilent?: boolean;
-  /** Before every answer. */
+  /** Between finding an answer and giving it. */
   slowMs?: number;
   /** Other amounts than those it was asked for, in invoices and in what it tells of them. */
   msatAdded?: number;
@@ -85,9 +85,9 @@ export async function startWallet({
   const answer = async <T extends object>(method: string, work: () => T | undefined) => {
     asked.push(method);
     if (faults.isSilent) await new Promise(() => {});
-    if (faults.slowMs) await sleep(faults.slowMs);
     if (faults.error) return { result: undefined, error: faults.error };
     const result = work();
+    if (faults.slowMs) await sleep(faults.slowMs);
     if (!result) return { result: undefined, error: { code: 'NOT_FOUND', message: 'no such invoice' } };
     return { result, error: undefined };
   };
