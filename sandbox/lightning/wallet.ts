@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Nip47Transaction, NWCWalletService, NWCWalletServiceKeyPair } from '@getalby/sdk/nwc';
 import { getPublicKey } from 'nostr-tools/pure';
 import { type Minted, mintInvoice } from './mint.ts';
@@ -29,9 +30,13 @@ export interface WalletFaults {
   /** Of every answer. */
   error?: { code: string; message: string };
   isSilent?: boolean;
+  /** Between finding an answer and giving it. */
+  slowMs?: number;
   /** Other amounts than those it was asked for, in invoices and in what it tells of them. */
   msatAdded?: number;
   paymentHash?: string;
+  /** Makes no new ones, and answers with the one that it made last. */
+  isRepeating?: boolean;
   /** Does not tell by itself that something was paid. */
   isDiscreet?: boolean;
   /** Says that everything was paid. */
@@ -82,6 +87,7 @@ export async function startWallet({
     if (faults.isSilent) await new Promise(() => {});
     if (faults.error) return { result: undefined, error: faults.error };
     const result = work();
+    if (faults.slowMs) await sleep(faults.slowMs);
     if (!result) return { result: undefined, error: { code: 'NOT_FOUND', message: 'no such invoice' } };
     return { result, error: undefined };
   };
@@ -97,6 +103,8 @@ export async function startWallet({
     getInfo: () => answer('get_info', () => ({ methods: [...METHODS] }) as never),
     makeInvoice: ({ amount, description, description_hash, expiry }) =>
       answer('make_invoice', () => {
+        const last = [...known.values()].at(-1);
+        if (faults.isRepeating && last) return told(last);
         const minted = mintInvoice({
           amountMsat: BigInt(amount + (faults.msatAdded ?? 0)),
           ...(description_hash ? { descriptionHash: description_hash } : { description: description ?? '' }),

@@ -110,6 +110,31 @@ describe('with a wallet', () => {
     await becomes(party, ask, 'paid');
   });
 
+  test('the ask was paid meanwhile: the same key makes no invoice for what nobody asks for any more', async () => {
+    const { party, ask } = await asked();
+    const key = randomUUID();
+    wallet.control.faults({ error: { code: 'INTERNAL', message: 'not now' } });
+    expectProblem(await pay(party.who, ask, byInvoice, key), 'provider_unavailable');
+    wallet.control.faults({});
+    await grant(stage.operator, party.who, 30);
+    expect((await pay(party.who, ask)).body.state).toBe('paid');
+    const made = wallet.control.invoices().length;
+    const again = await pay(party.who, ask, byInvoice, key);
+    expect([again.status, again.body.lightning, wallet.control.invoices().length]).toEqual([202, undefined, made]);
+  });
+
+  test('cancelled while the wallet is asked: nobody gets to see the invoice, so nobody pays it', async () => {
+    const { party, ask } = await asked();
+    wallet.control.faults({ slowMs: 1_500 });
+    const opened = pay(party.who, ask, byInvoice);
+    const { data } = await eventually(
+      () => party.who.ok('GET', '/v1/purchases'),
+      (now) => now.data.length === 1,
+    );
+    await party.who.ok('POST', `/v1/purchases/${data[0].id}/cancel`);
+    expect([(await opened).status, (await opened).body.lightning]).toEqual([202, undefined]);
+  });
+
   test('one that never comes: the purchase ends after its time, and does not count as unpaid for ever', async () => {
     const { party, ask } = await asked();
     wallet.control.faults({ error: { code: 'INTERNAL', message: 'not now' } });

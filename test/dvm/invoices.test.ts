@@ -2,7 +2,9 @@ import { encrypt, getConversationKey } from 'nostr-tools/nip44';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readInvoice } from '../../src/payments/rails/lightning/invoice.ts';
 import { eventually } from '../harness/client.ts';
+import { expectProblem } from '../harness/problems.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
+import { linkProof } from './link-proof.ts';
 import { balanceOf, type Customer, type DvmStage, infoOf, invoiceOf, msatOf, openDvmStage, worksOf } from './stage.ts';
 
 /** What is asked over Nostr, paid by an invoice of our own wallet: it stands in the amount tag. */
@@ -156,6 +158,40 @@ test('of an encrypted request it is asked for in the same way: a zap would tell 
   const job = await customer.ask(kinds.plain, [['encrypted']], { content });
   await stage.wallet.pay(invoiceOf(await job.word(ASKED)));
   expect(await job.over()).toEqual([ASKED, BEGUN, String(kinds.plain + 1000)]);
+});
+
+test('a wallet that takes its time holds up those who wait for an invoice, and nobody else', async () => {
+  const rich = stage.newCustomer();
+  await rich.zap(await (await rich.ask(kinds.plain)).word(ASKED), 90_000n); // and 60 credits are left
+  await eventually(
+    () => balanceOf(stage, rich),
+    ({ available, held }) => available === 60 && held === 0,
+  );
+  stage.wallet.faults({ slowMs: 3_000 });
+  const others = Array.from({ length: 16 }, () => stage.newCustomer());
+  await Promise.all(others.map((other) => other.ask(kinds.plain)));
+  await eventually(
+    async () => stage.wallet.asked().at(-1),
+    (last) => last === 'make_invoice',
+  );
+  const from = Date.now();
+  await (await rich.ask(kinds.plain)).over();
+  expect(Date.now() - from).toBeLessThan(12_000); // all invoices take 24 seconds
+  stage.wallet.faults({});
+  for (const one of [...others, rich]) one.close();
+});
+
+test('invoices that were made unasked keep nobody from buying', async () => {
+  const person = await stage.customer();
+  const proof = linkProof(stage.farebox.url, person.accountId, { secret: customer.secret });
+  await person.ok('POST', '/v1/nostr/keys', { body: { proof } });
+  const jobs = await Promise.all(Array.from({ length: 3 }, () => customer.ask(kinds.plain)));
+  for (const job of jobs) expect(invoiceOf(await job.word(ASKED))).not.toBe('');
+  const body = { name: 'Starter', credits: 500, price: 10_000 };
+  const pack = await stage.operator.ok('POST', '/v1/admin/packages', { body });
+  const order = { package_id: pack.id, method: { type: 'payment_link' } };
+  for (let bought = 0; bought < 3; bought += 1) await person.ok('POST', '/v1/purchases', { body: order });
+  expectProblem(await person.post('/v1/purchases', order), 'too_many_pending');
 });
 
 describe('without an invoice it is asked for nevertheless, and zapped', () => {

@@ -165,6 +165,35 @@ describe('a wallet that does other things', () => {
     await stage.becomes(buyer, purchase, 'completed');
   });
 
+  test('when it says that something was paid while it is asked about that, it is asked again at once', async () => {
+    const purchase = await stage.buy(buyer);
+    stage.wallet.control.faults({ slowMs: 2_000 });
+    const before = stage.wallet.control.asked().length;
+    // An old one, that is looked at every five minutes by itself.
+    await stage.root`update payments.invoices set checks = 30, next_check_at = now()
+      where purchase_id = ${fromWire('purchase', purchase.id)}`;
+    await eventually(
+      async () => stage.wallet.control.asked().slice(before),
+      (asked) => asked.includes('lookup_invoice'),
+    );
+    stage.wallet.control.faults({});
+    await pay(purchase);
+    await eventually(
+      () => buyer.ok('GET', `/v1/purchases/${purchase.id}`),
+      ({ status }) => status === 'completed',
+    );
+  });
+
+  test('when it answers with an invoice that pays something else, it has made none, and the same key succeeds later', async () => {
+    const before = await stage.buy(buyer);
+    const key = randomUUID();
+    stage.wallet.control.faults({ isRepeating: true });
+    expectProblem(await buyer.call('POST', '/v1/purchases', { key, body: order() }), 'provider_unavailable');
+    stage.wallet.control.faults({});
+    const purchase = await stage.buy(buyer, key);
+    expect(purchase.lightning.payment_hash).not.toBe(before.lightning.payment_hash);
+  });
+
   test('when it refuses for good, the purchase has failed, and says why', async () => {
     stage.wallet.control.faults({ error: { code: 'RESTRICTED', message: 'not with this connection' } });
     const purchase = await stage.buy(buyer);

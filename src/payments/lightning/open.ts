@@ -8,6 +8,7 @@ import { type Actor, note, type Purchase } from '../purchases/history.ts';
 import { move } from '../purchases/move.ts';
 import type { LightningRail, NewInvoice } from '../rails/lightning/lightning.ts';
 import { purchases } from '../tables.ts';
+import { isPaymentCounted } from './counted.ts';
 import { type InvoiceState, invoices } from './tables.ts';
 
 export type Invoice = typeof invoices.$inferSelect;
@@ -72,14 +73,14 @@ export async function openInvoice(
   await failpoint('payments.invoice.after_make');
   const actor: Actor = `account:${purchase.accountId}`;
   if (made.outcome === 'ok') {
-    const isOpen = await db.transaction(async (tx) => {
-      const opened = await open(tx, intended, made.value, actor);
+    const opened = await db.transaction(async (tx) => {
+      const what = await open(tx, intended, made.value, actor);
       await failpoint('payments.invoice.before_open_commit');
-      return opened;
+      return what;
     });
     await failpoint('payments.invoice.after_open');
-    if (isOpen) return;
-    throw retryLater('request_in_flight', 2); // given up meanwhile, by whoever asks for another
+    if (opened === 'open' || opened === 'unwanted') return;
+    if (opened === 'late') throw retryLater('request_in_flight', 2); // given up meanwhile, by whoever asks for another
   } else if (made.outcome === 'rejected') {
     const isFailed = await db.transaction(async (tx) => {
       const locked = await giveUp(tx, intended, made.code, actor);
@@ -93,18 +94,27 @@ export async function openInvoice(
   throw retryLater('provider_unavailable', UNAVAILABLE_RETRY_S);
 }
 
-/** False when it came too late, and was given up. */
-async function open(tx: Tx, { id, purchaseId }: Invoice, made: NewInvoice, actor: Actor): Promise<boolean> {
-  await lockPurchase(tx, purchaseId);
+/** `late`: it was given up before. `known`: its money was, or will be, booked for something else. `unwanted`: nobody waits for it. */
+async function open(
+  tx: Tx,
+  intended: Invoice,
+  made: NewInvoice,
+  actor: Actor,
+): Promise<'open' | 'late' | 'known' | 'unwanted'> {
+  const { id, purchaseId } = intended;
+  const { state } = await lockPurchase(tx, purchaseId);
+  if (state !== 'pending') return (await giveUp(tx, intended, state, actor)) ? 'unwanted' : 'late';
+  if (await isPaymentCounted(tx, made.paymentHash))
+    return (await giveUp(tx, intended, 'known_before', actor)) ? 'known' : 'late';
   const [opened] = await tx
     .update(invoices)
     .set({ state: 'open', ...made, nextCheckAt: sql`now() + make_interval(secs => ${FIRST_LOOK_S})` })
     .where(and(eq(invoices.id, id), eq(invoices.state, 'creating')))
     .returning({ id: invoices.id });
-  if (!opened) return false;
+  if (!opened) return 'late';
   await tx.update(purchases).set({ expiresAt: made.expiresAt }).where(eq(purchases.id, purchaseId));
   await note(tx, purchaseId, { actor, what: 'invoice_opened', detail: { payment_hash: made.paymentHash } });
-  return true;
+  return 'open';
 }
 
 /** Nobody has seen it. Resolves to its purchase, locked; `undefined`: it was given up before, or is open. */

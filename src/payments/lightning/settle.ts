@@ -124,7 +124,9 @@ async function wait(tx: Tx, invoice: Invoice, purchase: Purchase): Promise<Outco
     .set({
       checks: sql`${invoices.checks} + 1`,
       state: sql`case when now() >= ${lastLook} then 'expired' else ${invoices.state} end`,
-      nextCheckAt: sql`case when now() >= ${lastLook} then null when ${next} < ${invoices.expiresAt} then ${next} else ${lastLook} end`,
+      // Due again: the wallet has told of it since this look began.
+      nextCheckAt: sql`case when ${invoices.nextCheckAt} <= now() then ${invoices.nextCheckAt}
+        when now() >= ${lastLook} then null when ${next} < ${invoices.expiresAt} then ${next} else ${lastLook} end`,
     })
     .where(eq(invoices.id, invoice.id))
     .returning();

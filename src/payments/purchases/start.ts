@@ -103,7 +103,7 @@ export async function insertPurchase(
   > &
     Partial<Pick<Purchase, 'orderId' | 'orderSession' | 'forType' | 'forId'>> & { expiresInS: number },
 ): Promise<Purchase> {
-  await checkPending(tx, deps, order.accountId);
+  await checkPending(tx, deps, order);
   const [purchase] = await tx
     .insert(purchases)
     .values({
@@ -122,11 +122,20 @@ export async function insertPurchase(
   return purchase;
 }
 
-/** Whoever starts many purchases at once waits for the account's lock, so that the limit holds. */
-async function checkPending(tx: Tx, { maxPending }: Pick<StartDeps, 'maxPending'>, accountId: string): Promise<void> {
+/**
+ * Whoever starts many purchases at once waits for the account's lock, so that the limit holds. Invoices that are made for
+ * something are counted by themselves: what was asked for over Nostr has one unasked, and shall not keep anybody from buying.
+ */
+async function checkPending(
+  tx: Tx,
+  { maxPending }: Pick<StartDeps, 'maxPending'>,
+  { accountId, method, forId }: Pick<Purchase, 'accountId' | 'method'> & Partial<Pick<Purchase, 'forId'>>,
+): Promise<void> {
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`payments.pending ${accountId}`}, 0))`);
-  const pending = await tx.$count(purchases, and(eq(purchases.accountId, accountId), eq(purchases.state, 'pending')));
-  if (pending >= maxPending)
+  const isInvoice = method === 'lightning' && forId !== undefined && forId !== null;
+  const isAlike = sql`(${purchases.method} = 'lightning' and ${purchases.forId} is not null) = ${isInvoice}`;
+  const isPending = and(eq(purchases.accountId, accountId), eq(purchases.state, 'pending'), isAlike);
+  if ((await tx.$count(purchases, isPending)) >= maxPending)
     throw new Problem('too_many_pending', `An account may have ${maxPending} unpaid purchases.`);
 }
 

@@ -86,7 +86,9 @@ export async function invoiceForAsk(
   purchaseId: string,
 ): Promise<Invoice | undefined> {
   const { lightning } = deps;
-  const perCredit = msatPerCredit((await findAsk(deps.db, accountId, id)) ?? { rails: [] });
+  const view = await findAsk(deps.db, accountId, id);
+  if (!view || dueOf(view.ask) === 0n) return undefined;
+  const perCredit = msatPerCredit(view);
   return lightning && perCredit !== null ? ensureInvoice({ ...deps, lightning }, purchaseId, perCredit) : undefined;
 }
 

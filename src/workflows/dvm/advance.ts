@@ -10,6 +10,7 @@ import { isOver, type Run } from '../runs.ts';
 import { parts, runs } from '../tables.ts';
 import { begin } from './begin.ts';
 import type { DvmDeps } from './deps.ts';
+import type { Invoicing } from './invoices.ts';
 import { priceOf } from './price.ts';
 import { type Job, say } from './say.ts';
 import { askedAs, type Speech, type Standing, speak, type Word } from './speak.ts';
@@ -24,6 +25,8 @@ const EVERY_MS = 500;
 const AT_ONCE = 50;
 const HANDS = 2;
 const MAX_BACKOFF_S = 300;
+const WALLET_MS = 2_000; // of a round: whoever has only to be told something does not wait for the invoices of others
+const LATER_S = 1;
 const MAX_LOOKS = 4; // what is due may change while the wallet is asked; the next round goes on
 
 /** Everything of a run that something may be said about. */
@@ -47,17 +50,27 @@ export const jobWorker = (deps: DvmDeps): Worker => ({
       )
       .orderBy(asc(jobs.nextAt))
       .limit(AT_ONCE);
-    await inParallel(due, HANDS, ({ job }) => attempt(deps, job));
+    const invoicing = within(deps.invoicing, Date.now() + WALLET_MS);
+    await inParallel(due, HANDS, ({ job }) => attempt({ ...deps, invoicing }, job));
     if (due.length > 0) deps.wakePublisher();
     return { more: due.length === AT_ONCE };
   },
 });
 
+/** Asks the wallet for no more invoices after a moment. */
+const within = (invoicing: Invoicing, until: number): Invoicing => ({
+  ...invoicing,
+  prepare: async (...of) => Date.now() < until && invoicing.prepare(...of),
+});
+
 /** One that cannot be done now does not keep the others from it. */
 async function attempt(deps: DvmDeps, job: Job): Promise<void> {
   try {
-    if (job.runId === null) await begin(deps, job);
-    else await follow(deps, job);
+    const isDone = await (job.runId === null ? begin(deps, job) : follow(deps, job));
+    if (isDone) return;
+    // Behind all the others, for it would be the first one again.
+    const nextAt = sql`now() + make_interval(secs => ${LATER_S})`;
+    await deps.db.update(jobs).set({ nextAt }).where(eq(jobs.id, job.id));
   } catch (fault) {
     deps.log.error({ err: fault, job: job.id }, 'a job of Nostr could not be looked at; it is tried again');
     const wait = Math.min(MAX_BACKOFF_S, 2 ** job.failures);
@@ -68,15 +81,16 @@ async function attempt(deps: DvmDeps, job: Job): Promise<void> {
   }
 }
 
-/** An ask is made public with its invoice, which is made between two looks. */
-async function follow(deps: DvmDeps, { id, accountId }: Job): Promise<void> {
+/** An ask is made public with its invoice, which is made between two looks. False: later. */
+async function follow(deps: DvmDeps, { id, accountId }: Job): Promise<boolean> {
   let prepared: string | undefined;
   for (let looks = 0; looks < MAX_LOOKS; looks += 1) {
     const asked = await deps.db.transaction((tx) => look(tx, deps, id, prepared));
-    if (asked === undefined) return;
-    if (!(await deps.invoicing.prepare(accountId, asked.ask))) return;
+    if (asked === undefined) return true;
+    if (!(await deps.invoicing.prepare(accountId, asked.ask))) return false;
     prepared = askedAs(asked.ask, asked.credits);
   }
+  return false;
 }
 
 /**

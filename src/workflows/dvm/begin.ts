@@ -21,10 +21,11 @@ const MAX_AGE_MS = 24 * 3_600_000;
 
 type Outcome = { runId: string } | { word: Word };
 
-export async function begin(deps: DvmDeps, job: Job): Promise<void> {
+/** False: what it asks for is asked for later. */
+export async function begin(deps: DvmDeps, job: Job): Promise<boolean> {
   const outcome = await attempt(deps, job);
   const asked = 'word' in outcome && outcome.word.status === 'payment-required' ? outcome.word.ask : undefined;
-  if (asked && !(await deps.invoicing.prepare(job.accountId, asked))) return;
+  if (asked && !(await deps.invoicing.prepare(job.accountId, asked))) return false;
   const runId = await deps.db.transaction(async (tx) => {
     const [now] = await tx.select().from(jobs).where(eq(jobs.id, job.id)).for('update');
     if (!now || now.runId !== null) return undefined;
@@ -38,6 +39,7 @@ export async function begin(deps: DvmDeps, job: Job): Promise<void> {
     return runId;
   });
   if (runId !== undefined) deps.wakeDispatcher();
+  return true;
 }
 
 const keyOf = ({ id }: Job) => ({ key: `nostr:${id}`, requestHash: createHash('sha256').update(id).digest() });
