@@ -199,14 +199,19 @@ describe('with a wallet', () => {
     expect((await party.start()).body.run.payment.mode).toBe('after');
   });
 
-  test('another rail waits until the invoice is cancelled, and is told which purchase that is', async () => {
+  test('it keeps nobody from another rail; paid by both, the second payment is credits', async () => {
     const omise = { rail: 'omise', currency: 'THB', price_per_credit: 150 };
     const { party, ask } = await asked({ rails: [...rails, omise] });
     const opened = await invoiced(party, ask);
-    const refused = await pay(party.who, ask, { rail: 'omise' });
-    expect([refused.status, refused.body.purchase_id]).toEqual([409, opened.purchase_id]);
-    await party.who.ok('POST', `/v1/purchases/${opened.purchase_id}/cancel`);
     expect((await pay(party.who, ask, { rail: 'omise' })).status).toBe(202);
+    expect((await pay(party.who, ask, byInvoice)).body.purchase_id).toBe(opened.purchase_id);
+    await grant(stage.operator, party.who, 30);
+    await pay(party.who, ask);
+    await wallet.control.pay(opened.lightning.invoice);
+    await eventually(
+      () => available(party.who),
+      (credits) => credits === 30,
+    );
   });
 
   test('a quote says what a run would cost by it', async () => {

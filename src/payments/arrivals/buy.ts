@@ -41,8 +41,8 @@ const METHOD = { omise: 'payment_link', evm: 'crypto', lightning: 'lightning' } 
 
 /**
  * Opens a purchase of exactly the credits that something wants; what it brings is set aside for that (`settle.ts`). The
- * same again leads to the same purchase while it is open. Of invoices there may be several, each for another amount:
- * nobody can take one back, and what comes too much is credits of the account.
+ * same again leads to the same purchase while it is open, and of two others one at a time. Invoices stand in nobody's way:
+ * they may have been made unasked, nobody can take one back, and what comes too much is credits of the account.
  */
 export async function buyFor(tx: Tx, deps: BuyDeps, wanted: Wanted): Promise<Purchase> {
   const { accountId, purpose, name, credits, price, returnUri } = wanted;
@@ -54,8 +54,8 @@ export async function buyFor(tx: Tx, deps: BuyDeps, wanted: Wanted): Promise<Pur
   const open = await openPurchases(tx, purpose);
   const before = open.find((one) => one.credits === credits && one.method === method);
   if (before) return before;
-  const other = open.find((one) => one.method !== method || method !== 'lightning');
-  if (other)
+  const other = open.find((one) => one.method !== 'lightning');
+  if (other && method !== 'lightning')
     throw new Problem('conflict', 'Another payment of it is under way. Pay or cancel that purchase first.', {
       extra: { purchase_id: toWire('purchase', other.id) },
     });
