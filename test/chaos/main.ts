@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { askForJobs } from './jobs.ts';
 import { live } from './people.ts';
 import { readArticles } from './readers.ts';
 import { readBooks, reckon } from './reading.ts';
@@ -7,9 +8,10 @@ import { heal, makeTrouble } from './trouble.ts';
 import { openWorld } from './world.ts';
 
 /**
- * A minute in which everything happens at once: customers buy, pay, run and cancel, readers take orders and pay them, while the network is cut, replies are
- * lost, and replicas and PostgreSQL are killed; the books are read all the time. Draws repeat with the seed; how they fall
- * together does not quite, because processes, sockets and disks have a time of their own.
+ * A minute in which everything happens at once: customers buy, pay, run and cancel, readers take orders and pay them, keys of Nostr ask for jobs and zap
+ * them, while the network is cut, replies are lost, and replicas, relays and PostgreSQL are killed; the books are read all the
+ * time. Draws repeat with the seed; how they fall together does not quite, because processes, sockets and disks have a time
+ * of their own.
  */
 
 const whole = (text: string): number => {
@@ -28,6 +30,7 @@ async function run(seed: number, seconds: number): Promise<boolean> {
     const [wishes] = await Promise.all([
       live(world, seed, tally, over.signal),
       readArticles(world, seed, tally, over.signal),
+      askForJobs(world, seed, tally, over.signal),
       makeTrouble(world, seed, tally, over.signal),
     ]);
     await heal(world);

@@ -3,6 +3,7 @@ import postgres from 'postgres';
 import { fromWire } from '../../src/platform/ids.ts';
 import type { Json } from '../harness/client.ts';
 import { faultsAtRest, faultsInWholeBooks } from '../harness/whole-books.ts';
+import { askRelaysAgain, checkJobs, sendWhatWasLost, unfinishedJobs } from './job-checks.ts';
 import { checkChain } from './payers.ts';
 import { ask, type Wish } from './people.ts';
 import { checkOrders } from './readers.ts';
@@ -12,6 +13,7 @@ import { GRANTED, passTime, type World } from './world.ts';
 
 const READ_EVERY_MS = 700;
 const CALM_WITHIN_MS = 90_000;
+const HEAR_AGAIN_MS = 6_000; // longer than what relays are asked for stays the same
 
 /** Reads all books in one snapshot again and again: they are right at every moment, not only in the end. */
 export async function readBooks(world: World, tally: Tally, signal: AbortSignal): Promise<void> {
@@ -32,11 +34,13 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
   for (const wish of wishes) {
     for (let tries = 0; !(await ask(wish, tally)) && tries < 3; tries += 1) await sleep(50);
   }
+  await sendWhatWasLost(world, tally);
   await calm(world, tally);
   const sql = postgres(world.superuserUrl, { max: 1, onnotice: () => {} });
   try {
     for (const fault of await faultsAtRest(world.superuserUrl)) tally.fault(fault);
-    await checkWishes(sql, wishes, tally);
+    await checkWishes(sql, world, wishes, tally);
+    await checkJobs(sql, world, tally);
     await checkProvider(sql, world, tally);
     const purses = world.people.flatMap(({ purse }) => purse ?? []);
     await checkRefunds(sql, world, tally);
@@ -50,6 +54,7 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
 }
 
 async function calm(world: World, tally: Tally): Promise<void> {
+  let heardAt = 0;
   const sql = postgres(world.superuserUrl, { max: 1, onnotice: () => {} });
   try {
     for (const end = Date.now() + CALM_WITHIN_MS; ; await sleep(400)) {
@@ -72,9 +77,14 @@ async function calm(world: World, tally: Tally): Promise<void> {
           (select count(*)::int from unnest(${paid}::text[]) as id where not exists
             (select from payments.claims where reference = id) and not exists
             (select from payments.differences where reference = id)) as unknown`;
-      if (Object.values(open ?? {}).every((n) => n === 0)) return;
+      const jobs = await unfinishedJobs(sql, world);
+      if (Object.values({ ...open, ...jobs }).every((n) => n === 0)) return;
+      if (Date.now() > heardAt + HEAR_AGAIN_MS) {
+        askRelaysAgain(world.jobs);
+        heardAt = Date.now();
+      }
       if (Date.now() < end) continue;
-      tally.fault(`not calm in time: ${JSON.stringify(open)}; ${await whatIsOpen(sql, world)}`);
+      tally.fault(`not calm in time: ${JSON.stringify({ ...open, ...jobs })}; ${await whatIsOpen(sql, world)}`);
       return;
     }
   } finally {
@@ -103,7 +113,7 @@ async function whatIsOpen(sql: postgres.Sql, world: World): Promise<string> {
 }
 
 /** Everything that was acknowledged is there, and nothing that nobody asked for. */
-async function checkWishes(sql: postgres.Sql, wishes: Wish[], tally: Tally): Promise<void> {
+async function checkWishes(sql: postgres.Sql, { jobs }: World, wishes: Wish[], tally: Tally): Promise<void> {
   const runs = await sql<{ id: string; key: string }[]>`select id, idempotency_key as key from workflows.runs`;
   const known = new Map(runs.map(({ id, key }) => [key, id]));
   const idsIn = async (table: string) => new Set((await sql.unsafe(`select id from ${table}`)).map((row) => row['id']));
@@ -122,6 +132,7 @@ async function checkWishes(sql: postgres.Sql, wishes: Wish[], tally: Tally): Pro
     if (!isThere) tally.fault(`${made} was acknowledged and is not there`);
   }
   const asked = new Set(wishes.map(({ key }) => key));
+  for (const { request } of jobs.askings) asked.add(`nostr:${request.id}`);
   for (const { id, key } of runs) if (!asked.has(key)) tally.fault(`nobody asked for the run ${id}`);
   const forAsks = await idsIn('payments.purchases where for_id is not null');
   const wished = wishes.filter(({ path }) => path === '/v1/purchases').length;
@@ -143,15 +154,21 @@ async function checkProvider(sql: postgres.Sql, { omise }: World, tally: Tally):
   }
 }
 
-/** Executors were called for paid runs only, and whatever succeeded was done. */
+/** Executors were called for paid runs only, no more often than we know of, and whatever succeeded was done. */
 async function checkExecutor(sql: postgres.Sql, { executor }: World, tally: Tally): Promise<void> {
-  const rows = await sql<{ id: string; state: string }[]>`select id, state from workflows.runs`;
-  const states = new Map(rows.map(({ id, state }) => [id, state]));
-  const called = new Set(executor.runs.filter(({ refusal }) => refusal === null).map(({ runId }) => runId));
-  for (const id of called) if (!states.has(fromWire('run', id))) tally.fault(`the executor worked for ${id}, unpaid`);
-  const worked = new Set([...called].map((id) => fromWire('run', id)));
-  for (const [id, state] of states) {
-    if (state === 'succeeded' && !worked.has(id)) tally.fault(`${id} has succeeded and was never sent`);
+  const rows = await sql<
+    { id: string; state: string; attempt: number }[]
+  >`select id, state, attempt from workflows.runs`;
+  const calls = new Map<string, number>();
+  for (const { runId, refusal } of executor.runs) {
+    if (refusal === null) calls.set(fromWire('run', runId), (calls.get(fromWire('run', runId)) ?? 0) + 1);
+  }
+  const known = new Set(rows.map(({ id }) => id));
+  for (const id of calls.keys()) if (!known.has(id)) tally.fault(`the executor worked for ${id}, unpaid`);
+  for (const { id, state, attempt } of rows) {
+    const times = calls.get(id) ?? 0;
+    if (state === 'succeeded' && times === 0) tally.fault(`${id} has succeeded and was never sent`);
+    if (times > attempt) tally.fault(`${id} is ${state} after ${attempt} attempts, and was sent ${times} times`);
     tally.count('runs in the end', state);
   }
 }

@@ -5,6 +5,7 @@ import type { FaultRule } from '../../sandbox/omise/faults/rules.ts';
 import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import { commitReply, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { chainGoesOn } from './payers.ts';
+import { allRelaysAway, relayTrouble } from './relays.ts';
 import { type Dice, diceOf, type Tally } from './tally.ts';
 import { passTime, type World } from './world.ts';
 
@@ -19,6 +20,9 @@ export async function makeTrouble(world: World, seed: number, tally: Tally, sign
       if (world.onChain) await chainGoesOn(world.onChain, dice, tally);
     }),
     actor(diceOf(seed, 105), [1_000, 2_000], signal, () => time(world, tally)),
+    actor(diceOf(seed, 107), [1_200, 3_500], signal, (dice) => relayNetwork(world, dice, tally)),
+    actor(diceOf(seed, 108), [4_000, 8_000], signal, (dice) => relayTrouble(world.jobs, dice, tally)),
+    actor(diceOf(seed, 109), [14_000, 22_000], signal, (dice) => allRelaysAway(world.jobs, dice, tally)),
   ]);
 }
 
@@ -43,6 +47,19 @@ async function network({ network: between, onChain }: World, dice: Dice, tally: 
     ['executor', between.executor],
     ...(onChain ? ([['chain', onChain.proxy]] as [string, TcpProxy][]) : []),
   ]);
+  await oneFault(name, proxy, dice, tally);
+}
+
+/** The same between Farebox and one of its relays, where an end is not always told. */
+async function relayNetwork({ jobs }: World, dice: Dice, tally: Tally): Promise<void> {
+  const { maker, proxy } = dice.pick(jobs.relays);
+  if (jobs.areAway) return;
+  if (!dice.chance(0.1)) return oneFault(`relay of ${maker}`, proxy, dice, tally);
+  tally.count(`network of the relay of ${maker}`, 'half open');
+  proxy.halfOpen('server');
+}
+
+async function oneFault(name: string, proxy: TcpProxy, dice: Dice, tally: Tally): Promise<void> {
   const bytes = dice.between(1, 4_000);
   const faults: [string, () => unknown, number][] = [
     ['delay', () => proxy.latency(dice.between(5, 80)), 600],
@@ -91,12 +108,14 @@ async function provider({ omise }: World, dice: Dice, tally: Tally): Promise<voi
   omise.fault(rule);
 }
 
+const OF_NOSTR = FAILPOINTS.filter((name) => name.startsWith('workflows.nostr.'));
+
 let tickets = 0;
 
 /** A replica dies or stands still: at once, or at a place of the sagas that it comes past next. */
 async function deaths(world: World, dice: Dice, tally: Tally): Promise<void> {
   const child = dice.pick(world.replicas);
-  const name = dice.pick(FAILPOINTS);
+  const name = dice.pick(dice.chance(0.2) ? OF_NOSTR : FAILPOINTS);
   const kind = dice.pick(['kill', 'kill', 'hang'] as const);
   const atOnce = dice.chance(0.3);
   const pauseMs = dice.between(0, 1_000);
@@ -136,6 +155,7 @@ async function time(world: World, tally: Tally): Promise<void> {
 export async function heal(world: World): Promise<void> {
   for (const proxy of Object.values(world.network)) await proxy.pass();
   await world.onChain?.proxy.pass();
+  for (const { proxy } of world.jobs.relays) await proxy.pass();
   world.omise.clearFaults();
   for (const child of world.replicas) {
     await child.disarm();

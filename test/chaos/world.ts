@@ -14,8 +14,10 @@ import { startProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { makeTemplate, PASSWORDS, TEMPLATE } from '../harness/template.ts';
 import { grant, offer, workflowOf } from '../workflows/stage.ts';
 import { ASK_SERVICES } from './asks.ts';
+import { type JobWorld, openJobWorld } from './jobs.ts';
 import { type ChainWorld, newPurse, openChainWorld, type Purse, priceOnChain } from './payers.ts';
 import { openReadingWorld, type ReadingWorld } from './readers.ts';
+import { openRelayWorld } from './relays.ts';
 
 /** Two replicas with a database, a provider and an executor of their own, and a bad network between all of them. */
 export interface World {
@@ -36,6 +38,8 @@ export interface World {
   pack: Json;
   /** A shop and its readers. */
   reading: ReadingWorld;
+  /** Relays, and customers who ask for jobs there. */
+  jobs: JobWorld;
   superuserUrl: string;
   folder: string;
   close(): Promise<void>;
@@ -75,6 +79,7 @@ export async function openWorld(seed: number): Promise<World> {
     drop: async () => {},
   };
   const onChain = await openChainWorld();
+  const relays = await openRelayWorld();
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
     PUBLIC_URL: front.url,
@@ -83,6 +88,7 @@ export async function openWorld(seed: number): Promise<World> {
     EGRESS_ALLOW: `127.0.0.1:${network.executor.port}`,
     ACCESS_TOKEN_TTL_S: '3600',
     REFUND_AUTO_CREDITS: '15',
+    ...relays.env,
     ...(onChain ? { EVM_CHAINS: onChain.setting } : {}),
   };
   const replicas = [await failingChild({ database, omise, env }), await failingChild({ database, omise, env })];
@@ -94,15 +100,13 @@ export async function openWorld(seed: number): Promise<World> {
   const farebox = { ...first, url: front.url, internalUrl: inner.url };
   const operator = await newOperator(farebox);
   const at = { ...executor, url: `http://127.0.0.1:${network.executor.port}` };
-  const services: Json[] = [];
-  for (const { path, credit_cost, max_attempts = 50 } of SERVICES) {
+  const offerAt = (path: string, terms: Json, max_attempts = 50) => {
     const calls = { max_attempts, timeout_ms: 1_000, report_interval_s: 5, deadline_s: 3600 };
-    services.push(await offer(operator, at, path, { credit_cost, executor: calls }));
-  }
-  for (const { path, credit_cost, payment } of ASK_SERVICES) {
-    const calls = { max_attempts: 50, timeout_ms: 1_000, report_interval_s: 5, deadline_s: 3600 };
-    services.push(await offer(operator, at, path, { credit_cost, payment, executor: calls }));
-  }
+    return offer(operator, at, path, { ...terms, executor: calls });
+  };
+  const services: Json[] = [];
+  for (const { path, max_attempts, ...terms } of SERVICES) services.push(await offerAt(path, terms, max_attempts));
+  for (const { path, ...terms } of ASK_SERVICES) services.push(await offerAt(path, terms));
   const body = { name: 'Starter', credits: 50, price: 50_000 };
   const pack = await operator.ok('POST', '/v1/admin/packages', { body });
   if (onChain) await priceOnChain(onChain, operator, pack);
@@ -115,8 +119,9 @@ export async function openWorld(seed: number): Promise<World> {
     people.push({ who, workflows, purse: onChain && (await newPurse(onChain, who)) });
   }
   const reading = await openReadingWorld(farebox, operator);
+  const jobs = await openJobWorld(relays, offerAt);
   return {
-    ...{ farebox, reading, replicas, executor, network, onChain, people, pack, folder },
+    ...{ farebox, reading, jobs, replicas, executor, network, onChain, people, pack, folder },
     ...{ omise: omise.control, providerUrl: omise.url, operator },
     restartDatabase: () => server.restart(),
     superuserUrl: server.url(),
@@ -124,6 +129,7 @@ export async function openWorld(seed: number): Promise<World> {
       await Promise.all(replicas.map((child) => child.close()));
       await Promise.all([executor.close(), omise.close(), front.close(), inner.close()]);
       await Promise.all(Object.values(network).map((proxy) => proxy.close()));
+      await jobs.close();
       await onChain?.close();
       await server.stop();
       await rm(folder, { recursive: true });
@@ -172,6 +178,8 @@ export async function passTime(world: World, { byForce = false } = {}): Promise<
     await sql`
       update payments.charges set next_check_at = now() - interval '1 second',
         created_at = created_at - interval '40 seconds' where next_check_at is not null`;
+    await sql`update workflows.nostr_jobs set next_at = now() where closed_at is null`;
+    await sql`update workflows.nostr_events set next_at = now() where published_at is null`;
     if (isIdle || byForce)
       await sql`
         update workflows.runs set next_attempt_at = now()

@@ -66,6 +66,12 @@ const CHECKS: Record<string, string> = {
     having coalesce(sum(h.captured), 0) <> r.paid`,
   'nothing that is paid upfront was worked on unpaid': `
     select r.id from workflows.runs r where r.quote ->> 'mode' = 'upfront' and r.attempt > 0 and r.paid_parts = 0`,
+  'nothing of a job over Nostr was told before it was paid': `
+    select j.id from workflows.nostr_jobs j join workflows.runs r on r.account_id = j.account_id and r.id = j.run_id
+    where r.quote ->> 'mode' = 'upfront' and exists (
+      select from workflows.nostr_events n where n.job_id = j.id and (n.event ->> 'kind')::int <> 7000 and r.paid < r.cost)
+      or jsonb_typeof(r.quote -> 'milestones') = 'array' and r.paid_parts < (
+        select count(*) from workflows.nostr_events n where n.job_id = j.id and n.event::jsonb -> 'tags' -> 0 = '["status", "partial"]')`,
   'no more is owed for runs that are paid afterwards than the tab says': `
     select b.account_id from workflows.tabs b
       left join workflows.runs r on r.account_id = b.account_id and r.service_id = b.service_id and r.quote ->> 'mode' = 'after'

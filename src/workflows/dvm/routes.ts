@@ -36,7 +36,7 @@ export function dvmRoutes(app: App, deps: DvmRouteDeps): void {
             object: z.literal('receipt_claim'),
             verdict: z
               .enum(['settled', 'known', 'quarantined', 'refused'])
-              .describe('`known`: counted before; `quarantined`: a person looks at it'),
+              .describe('`known`: counted before, or dealt with by a person; `quarantined`: a person looks at it'),
             code: z.string().nullable(),
             payment_hash: z.string().nullable(),
             amount_msat: z.string().nullable(),
