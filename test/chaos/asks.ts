@@ -1,11 +1,16 @@
 import postgres from 'postgres';
 import type { Client, Json, Reply } from '../harness/client.ts';
+import { payInvoice } from './invoices.ts';
 import type { Dice, Tally } from './tally.ts';
 import type { World } from './world.ts';
 
 /** Customers who pay their runs by asks: with credits, at the provider, late, or never. */
 
-const rails = [{ rail: 'credits' }, { rail: 'omise', currency: 'THB', price_per_credit: 500 }];
+const rails = [
+  { rail: 'credits' },
+  { rail: 'omise', currency: 'THB', price_per_credit: 500 },
+  { rail: 'lightning', price_per_credit: 1_000 },
+];
 const after = { credit_limit: 60, max_unpaid_runs: 4, grace_s: 3_600 };
 
 /** Beside the plain services of the world. */
@@ -33,18 +38,21 @@ type Knock = (method: string, path: string, options?: { key?: string; body?: Jso
 const PAID = [200, 202, 402, 409, 410, 503];
 
 /** Pays one of the asks that are open: perhaps twice, perhaps by somebody else's rail. */
-export async function payAnAsk(knock: Knock, dice: Dice, tally: Tally): Promise<void> {
+export async function payAnAsk({ invoices }: World, knock: Knock, dice: Dice, tally: Tally): Promise<void> {
   const state = dice.pick(['open', 'open', 'open', 'part_paid', 'written_off', 'expired'] as const);
   const list = await knock('GET', `/v1/asks?state=${state}&limit=5`);
   if (list?.status !== 200 || list.body.data.length === 0) return;
   const ask = dice.pick<Json>(list.body.data);
-  const body = dice.chance(0.6) ? { rail: 'credits' } : { rail: 'omise', use_credits: dice.chance(0.5) };
+  const rail = dice.pick(['credits', 'credits', 'credits', 'omise', 'lightning'] as const);
+  const body = rail === 'credits' ? { rail } : { rail, use_credits: dice.chance(0.5) };
   const key = dice.uuid();
   for (let tries = dice.between(1, 2); tries > 0; tries -= 1) {
     const reply = await knock('POST', `/v1/asks/${ask.id}/pay`, { key, body });
     tally.count(`pay an ask with ${body.rail}`, reply ? String(reply.status) : 'no answer');
     if (reply && !PAID.includes(reply.status)) tally.fault(`pay ${ask.id}: ${reply.status} ${reply.text}`);
-    if (reply?.status === 202) await openCheckout(reply.body.status_url);
+    const bolt11: string | undefined = reply?.body.lightning?.invoice;
+    if (bolt11 !== undefined && dice.chance(0.8)) await payInvoice(invoices, bolt11, tally);
+    else if (reply?.status === 202 && rail === 'omise') await openCheckout(reply.body.status_url);
   }
 }
 

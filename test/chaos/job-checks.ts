@@ -202,7 +202,7 @@ async function checkZaps(sql: postgres.Sql, jobs: JobWorld, tally: Tally): Promi
     { key: string; credits: number; pubkey: string | null; evidence: { receipt_id?: string } }[]
   >`
     select v.key, v.credits::int, v.evidence, (select min(c.pubkey) from workflows.nostr_customers c where c.account_id = v.account_id) as pubkey
-    from payments.arrivals v where v.rail = 'lightning'`;
+    from payments.arrivals v where v.rail = 'lightning' and v.purchase_id is null`;
   const open = await sql<{ reference: string; code: string }[]>`
     select reference, detail ->> 'code' as code from payments.differences where kind = 'zap_receipt' and resolved_at is null`;
   const booked = new Map(arrivals.map((one) => [one.key, one]));

@@ -64,7 +64,7 @@ export async function live(world: World, seed: number, tally: Tally, signal: Abo
       };
       const deeds: [number, () => Promise<unknown>][] = [
         [9, () => run(dice.pick(workflows))],
-        [4, () => payAnAsk(knock, dice, tally)],
+        [4, () => payAnAsk(world, knock, dice, tally)],
         [1, async () => dice.chance(0.3) && letOneExpire(world, dice, tally)],
         [1, () => readSome()],
         [3, async () => wish('/v1/purchases', { package_id: world.pack.id, method: await methodOf(world, dice) })],

@@ -3,6 +3,7 @@ import postgres from 'postgres';
 import { fromWire } from '../../src/platform/ids.ts';
 import type { Json } from '../harness/client.ts';
 import { faultsAtRest, faultsInWholeBooks } from '../harness/whole-books.ts';
+import { checkInvoices, unheardInvoices } from './invoices.ts';
 import { askRelaysAgain, checkJobs, sendWhatWasLost, unfinishedJobs } from './job-checks.ts';
 import { checkChain } from './payers.ts';
 import { ask, type Wish } from './people.ts';
@@ -41,6 +42,7 @@ export async function reckon(world: World, wishes: Wish[], tally: Tally): Promis
     for (const fault of await faultsAtRest(world.superuserUrl)) tally.fault(fault);
     await checkWishes(sql, world, wishes, tally);
     await checkJobs(sql, world, tally);
+    await checkInvoices(sql, world.invoices, tally);
     await checkProvider(sql, world, tally);
     const purses = world.people.flatMap(({ purse }) => purse ?? []);
     await checkRefunds(sql, world, tally);
@@ -77,7 +79,7 @@ async function calm(world: World, tally: Tally): Promise<void> {
           (select count(*)::int from unnest(${paid}::text[]) as id where not exists
             (select from payments.claims where reference = id) and not exists
             (select from payments.differences where reference = id)) as unknown`;
-      const jobs = await unfinishedJobs(sql, world);
+      const jobs = { ...(await unfinishedJobs(sql, world)), ...(await unheardInvoices(sql, world.invoices)) };
       if (Object.values({ ...open, ...jobs }).every((n) => n === 0)) return;
       if (Date.now() > heardAt + HEAR_AGAIN_MS) {
         askRelaysAgain(world.jobs);
@@ -142,7 +144,9 @@ async function checkWishes(sql: postgres.Sql, { jobs }: World, wishes: Wish[], t
 
 /** Each payment at the provider is credited, or a person is told; nothing is credited without one; no attempt charged twice. */
 async function checkProvider(sql: postgres.Sql, { omise }: World, tally: Tally): Promise<void> {
-  const claims = new Set((await sql`select reference from payments.claims`).map((row) => String(row['reference'])));
+  const claims = new Set(
+    (await sql`select reference from payments.claims where rail = 'omise'`).map((row) => String(row['reference'])),
+  );
   const told = new Set((await sql`select reference from payments.differences`).map((row) => String(row['reference'])));
   const charges = new Map(omise.charges().map((charge: Json) => [String(charge.id), String(charge.status)]));
   for (const [id, status] of charges) {

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FaultRule } from '../../sandbox/omise/faults/rules.ts';
 import { FAILPOINTS } from '../../src/platform/failpoints.ts';
 import { commitReply, type TcpProxy } from '../harness/tcp-proxy.ts';
+import { walletTrouble } from './invoices.ts';
 import { chainGoesOn } from './payers.ts';
 import { allRelaysAway, relayTrouble } from './relays.ts';
 import { type Dice, diceOf, type Tally } from './tally.ts';
@@ -22,6 +23,7 @@ export async function makeTrouble(world: World, seed: number, tally: Tally, sign
     actor(diceOf(seed, 105), [1_000, 2_000], signal, () => time(world, tally)),
     actor(diceOf(seed, 107), [1_200, 3_500], signal, (dice) => relayNetwork(world, dice, tally)),
     actor(diceOf(seed, 108), [4_000, 8_000], signal, (dice) => relayTrouble(world.jobs, dice, tally)),
+    actor(diceOf(seed, 110), [1_500, 4_000], signal, async (dice) => walletTrouble(world.invoices, dice, tally)),
     actor(diceOf(seed, 109), [14_000, 22_000], signal, (dice) => allRelaysAway(world.jobs, dice, tally)),
   ]);
 }
@@ -39,12 +41,13 @@ async function actor(
 }
 
 /** A fault of the network between Farebox and one of the others, over after a moment. */
-async function network({ network: between, onChain }: World, dice: Dice, tally: Tally): Promise<void> {
+async function network({ network: between, invoices, onChain }: World, dice: Dice, tally: Tally): Promise<void> {
   const [name, proxy] = dice.pick<[string, TcpProxy]>([
     ['database', between.database],
     ['database', between.database],
     ['provider', between.provider],
     ['executor', between.executor],
+    ['wallet', invoices.proxy],
     ...(onChain ? ([['chain', onChain.proxy]] as [string, TcpProxy][]) : []),
   ]);
   await oneFault(name, proxy, dice, tally);
@@ -156,6 +159,8 @@ export async function heal(world: World): Promise<void> {
   for (const proxy of Object.values(world.network)) await proxy.pass();
   await world.onChain?.proxy.pass();
   for (const { proxy } of world.jobs.relays) await proxy.pass();
+  await world.invoices.proxy.pass();
+  world.invoices.wallet.faults({});
   world.omise.clearFaults();
   for (const child of world.replicas) {
     await child.disarm();

@@ -14,6 +14,7 @@ import { startProxy, type TcpProxy } from '../harness/tcp-proxy.ts';
 import { makeTemplate, PASSWORDS, TEMPLATE } from '../harness/template.ts';
 import { grant, offer, workflowOf } from '../workflows/stage.ts';
 import { ASK_SERVICES } from './asks.ts';
+import { openWalletWorld, type WalletWorld } from './invoices.ts';
 import { type JobWorld, openJobWorld } from './jobs.ts';
 import { type ChainWorld, newPurse, openChainWorld, type Purse, priceOnChain } from './payers.ts';
 import { openReadingWorld, type ReadingWorld } from './readers.ts';
@@ -36,6 +37,8 @@ export interface World {
   onChain: ChainWorld | undefined;
   people: { who: Client; workflows: Json[]; purse: Purse | undefined }[];
   pack: Json;
+  /** Our wallet, and what was paid to it. */
+  invoices: WalletWorld;
   /** A shop and its readers. */
   reading: ReadingWorld;
   /** Relays, and customers who ask for jobs there. */
@@ -80,6 +83,7 @@ export async function openWorld(seed: number): Promise<World> {
   };
   const onChain = await openChainWorld();
   const relays = await openRelayWorld();
+  const invoices = await openWalletWorld();
   const [front, inner] = [await startBalancer(), await startBalancer()];
   const env = {
     PUBLIC_URL: front.url,
@@ -88,7 +92,7 @@ export async function openWorld(seed: number): Promise<World> {
     EGRESS_ALLOW: `127.0.0.1:${network.executor.port}`,
     ACCESS_TOKEN_TTL_S: '3600',
     REFUND_AUTO_CREDITS: '15',
-    ...relays.env,
+    ...{ ...relays.env, ...invoices.env },
     ...(onChain ? { EVM_CHAINS: onChain.setting } : {}),
   };
   const replicas = [await failingChild({ database, omise, env }), await failingChild({ database, omise, env })];
@@ -121,7 +125,7 @@ export async function openWorld(seed: number): Promise<World> {
   const reading = await openReadingWorld(farebox, operator);
   const jobs = await openJobWorld(relays, offerAt);
   return {
-    ...{ farebox, reading, jobs, replicas, executor, network, onChain, people, pack, folder },
+    ...{ farebox, reading, jobs, invoices, replicas, executor, network, onChain, people, pack, folder },
     ...{ omise: omise.control, providerUrl: omise.url, operator },
     restartDatabase: () => server.restart(),
     superuserUrl: server.url(),
@@ -130,6 +134,7 @@ export async function openWorld(seed: number): Promise<World> {
       await Promise.all([executor.close(), omise.close(), front.close(), inner.close()]);
       await Promise.all(Object.values(network).map((proxy) => proxy.close()));
       await jobs.close();
+      await invoices.close();
       await onChain?.close();
       await server.stop();
       await rm(folder, { recursive: true });
@@ -169,6 +174,7 @@ export async function passTime(world: World, { byForce = false } = {}): Promise<
   try {
     await sql`update payments.webhook_inbox set next_attempt_at = now() where state = 'received'`;
     await sql`update payments.request_transactions set next_check_at = now() where next_check_at is not null`;
+    await sql`update payments.invoices set next_check_at = now() where next_check_at is not null`;
     await sql`update refunds.refunds set next_step_at = now() where next_step_at is not null`;
     await sql`update refunds.sightings set next_look_at = now() where next_look_at is not null`;
     await sql`update platform.deliveries set next_attempt_at = now() where next_attempt_at is not null`;
