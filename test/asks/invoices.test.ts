@@ -8,7 +8,7 @@ import { inProcess } from '../harness/in-process.ts';
 import { expectProblem } from '../harness/problems.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { available, grant, runOf } from '../workflows/stage.ts';
-import { type AskStage, askOf, movesOf, openAskStage, type Party, pay } from './stage.ts';
+import { type AskStage, askOf, becomes, expectSurplus, movesOf, openAskStage, owed, type Party, pay } from './stage.ts';
 
 /** Asks that are paid by an invoice of the operator's wallet. */
 
@@ -41,11 +41,6 @@ describe('with a wallet', () => {
     expect(refused.status, refused.text).toBe(402);
     return { party, ask: askOf(refused), run: { id: refused.body.run_id }, refused: refused.body };
   }
-  const becomes = (party: Party, ask: Json, state: string) =>
-    eventually(
-      () => stage.ask(party.who, ask.id),
-      (now) => now.state === state,
-    );
   const invoiced = async (party: Party, ask: Json, body: Json = byInvoice): Promise<Json> => {
     const opened = await pay(party.who, ask, body);
     expect(opened.status, opened.text).toBe(202);
@@ -64,7 +59,7 @@ describe('with a wallet', () => {
     expect(await (await fetch(opened.status_url)).text()).toContain(opened.lightning.invoice);
     expect(await runOf(party.who, run)).toMatchObject({ state: 'awaiting_payment' });
     await wallet.control.pay(opened.lightning.invoice);
-    await becomes(party, ask, 'paid');
+    await becomes(stage, party, ask, 'paid');
     expect(await (await fetch(opened.status_url)).text()).toContain('18 credits go to what asked for them.');
     expect(await movesOf(stage, run)).toEqual(['hold 12', 'hold 18', 'capture 12', 'capture 18']);
     const done = await eventually(
@@ -81,7 +76,7 @@ describe('with a wallet', () => {
     expect((await pay(party.who, ask, byInvoice, key)).body).toEqual(first.body);
     expect((await invoiced(party, ask)).lightning).toEqual(first.body.lightning);
     await wallet.control.pay(first.body.lightning.invoice);
-    await becomes(party, ask, 'paid');
+    await becomes(stage, party, ask, 'paid');
     expect(await pay(party.who, ask, byInvoice)).toMatchObject({ status: 200, body: { state: 'paid' } });
     expect((await pay(party.who, ask, byInvoice, key)).body.lightning).toBeUndefined();
   });
@@ -107,7 +102,7 @@ describe('with a wallet', () => {
     const opened = await pay(party.who, ask, byInvoice, key);
     expect([opened.status, opened.body.lightning.amount_msat]).toEqual([202, '30000']);
     await wallet.control.pay(opened.body.lightning.invoice);
-    await becomes(party, ask, 'paid');
+    await becomes(stage, party, ask, 'paid');
   });
 
   test('the ask was paid meanwhile: the same key makes no invoice for what nobody asks for any more', async () => {
@@ -153,16 +148,9 @@ describe('with a wallet', () => {
     expect((await pay(one.party.who, one.ask)).body.state).toBe('paid');
     const second = await invoiced(other.party, other.ask);
     await stage.age(other.ask, 700);
-    await becomes(other.party, other.ask, 'expired');
+    await becomes(stage, other.party, other.ask, 'expired');
     for (const { lightning } of [first, second]) await wallet.control.pay(lightning.invoice);
-    for (const { party, ask } of [one, other]) {
-      const now = await eventually(
-        () => stage.ask(party.who, ask.id),
-        ({ surplus }) => surplus === 30,
-      );
-      expect(now.settlements.at(-1)).toMatchObject({ rail: 'lightning', credits: 30, taken: 0, released: 30 });
-      expect(await available(party.who)).toBe(30);
-    }
+    for (const { party, ask } of [one, other]) await expectSurplus(stage, party, ask, 'lightning');
   });
 
   test('what is bought in millisatoshi has no way back in money, and says so; a surplus stays credits', async () => {
@@ -182,20 +170,14 @@ describe('with a wallet', () => {
   });
 
   test('a debt that was written off can be paid by one, and its invoice lives as long as an invoice does', async () => {
-    const party = await stage.party({ mode: 'after', rails });
-    const { run } = (await party.start()).body;
-    const { payment } = await eventually(
-      () => runOf(party.who, run),
-      ({ payment: now }) => now.due > 0,
-    );
-    const ask = { id: payment.ask_id };
+    const { party, ask } = await owed(stage, { rails });
     const early = await invoiced(party, ask);
     const { expires_at } = await party.who.ok('GET', `/v1/purchases/${early.purchase_id}`);
     expect(Date.parse(expires_at) - Date.now()).toBeGreaterThan(80_000_000); // a day, as the grace
     await stage.age(ask, 90_000);
-    await becomes(party, ask, 'written_off');
+    await becomes(stage, party, ask, 'written_off');
     await wallet.control.pay((await invoiced(party, ask)).lightning.invoice);
-    await becomes(party, ask, 'paid');
+    await becomes(stage, party, ask, 'paid');
     expect((await party.start()).body.run.payment.mode).toBe('after');
   });
 

@@ -4,7 +4,7 @@ import { eventually, type Json } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { agree, newPayer, openRequestStage, type RequestStage, standing, submit } from '../payments/request-stage.ts';
 import { available, grant, runOf, workflowOf } from '../workflows/stage.ts';
-import { type AskStage, askOf, movesOf, openAskStage, type Party, pay } from './stage.ts';
+import { type AskStage, askOf, becomes, expectSurplus, movesOf, openAskStage, owed, type Party, pay } from './stage.ts';
 
 const rails = [{ rail: 'credits' }, { rail: 'omise', currency: 'THB', price_per_credit: 150 }];
 const upfront = { payment: 'upfront' };
@@ -30,11 +30,6 @@ describe('an ask that is paid by Omise', () => {
       .find((one) => (one['metadata'] as Json).purchase_id === purchase_id);
     control().pay(String(charge?.['id']));
   }
-  const becomes = (party: Party, ask: Json, state: string) =>
-    eventually(
-      () => stage.ask(party.who, ask.id),
-      (now) => now.state === state,
-    );
   async function asked(policy: Json = {}, credits = 0): Promise<{ party: Party; ask: Json; run: Json }> {
     const party = await stage.party({ rails, ...policy }, { credits });
     const refused = await party.start(upfront);
@@ -57,7 +52,7 @@ describe('an ask that is paid by Omise', () => {
     expect((await pay(party.who, ask, ways[1].body)).body.purchase_id).toBe(opened.body.purchase_id);
     expect(await runOf(party.who, run)).toMatchObject({ state: 'awaiting_payment' });
     await payPromptly(opened.body);
-    await becomes(party, ask, 'paid');
+    await becomes(stage, party, ask, 'paid');
     expect(await movesOf(stage, run)).toEqual(['hold 12', 'hold 18', 'capture 12', 'capture 18']);
     const done = await eventually(
       () => runOf(party.who, run),
@@ -109,16 +104,9 @@ describe('an ask that is paid by Omise', () => {
     await payPromptly(first.body);
     const second = await pay(other.party.who, other.ask, { rail: 'omise' });
     await stage.age(other.ask, 700);
-    await becomes(other.party, other.ask, 'expired');
+    await becomes(stage, other.party, other.ask, 'expired');
     await payPromptly(second.body);
-    for (const { party, ask } of [one, other]) {
-      const now = await eventually(
-        () => stage.ask(party.who, ask.id),
-        ({ surplus }) => surplus === 30,
-      );
-      expect(now.settlements.at(-1)).toMatchObject({ rail: 'omise', credits: 30, taken: 0, released: 30 });
-      expect(await available(party.who)).toBe(30);
-    }
+    for (const { party, ask } of [one, other]) await expectSurplus(stage, party, ask, 'omise');
   });
 
   test('what came too much is asked back at once, where the policy wants that', async () => {
@@ -137,17 +125,11 @@ describe('an ask that is paid by Omise', () => {
   });
 
   test('a debt that was written off can be paid by it', async () => {
-    const party = await stage.party({ mode: 'after', rails });
-    const { run } = (await party.start()).body;
-    const { payment } = await eventually(
-      () => runOf(party.who, run),
-      ({ payment: now }) => now.due > 0,
-    );
-    const ask = { id: payment.ask_id };
+    const { party, ask } = await owed(stage, { rails });
     await stage.age(ask, 90_000);
-    await becomes(party, ask, 'written_off');
+    await becomes(stage, party, ask, 'written_off');
     await payPromptly((await pay(party.who, ask, { rail: 'omise' })).body);
-    await becomes(party, ask, 'paid');
+    await becomes(stage, party, ask, 'paid');
     expect((await party.start()).body.run.payment.mode).toBe('after');
   });
 

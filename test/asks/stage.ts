@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
 import { settle } from '../../src/payments/index.ts';
 import { type Database, openDatabase } from '../../src/platform/database/clients.ts';
 import { subscriptionWorker } from '../../src/platform/delivery/subscriptions.ts';
@@ -6,9 +7,9 @@ import { fromWire } from '../../src/platform/ids.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { createMetrics } from '../../src/platform/metrics.ts';
 import { askExpirer, onSettled } from '../../src/workflows/index.ts';
-import type { Client, Json, Reply } from '../harness/client.ts';
+import { type Client, eventually, type Json, type Reply } from '../harness/client.ts';
 import type { FareboxOptions } from '../harness/farebox.ts';
-import { openStage, type Stage, startRun, workflowOf } from '../workflows/stage.ts';
+import { available, openStage, runOf, type Stage, startRun, workflowOf } from '../workflows/stage.ts';
 
 /** A Farebox whose customers are asked to pay, and a rail that brings money as the tests wish. */
 export interface AskStage extends Stage {
@@ -81,6 +82,34 @@ export const askOf = (reply: Reply): Json => ({ id: reply.body.ask_id, run_id: r
 
 export const pay = (who: Client, ask: Json, body: Json = { rail: 'credits' }, key?: string): Promise<Reply> =>
   who.post(`/v1/asks/${ask.id}/pay`, body, key === undefined ? {} : { key });
+
+/** The ask, once it is so. */
+export const becomes = (stage: AskStage, { who }: Party, { id }: Json, state: string): Promise<Json> =>
+  eventually(
+    () => stage.ask(who, id),
+    (now) => now.state === state,
+  );
+
+/** A run that was delivered and is to be paid. */
+export async function owed(stage: AskStage, payment: Json): Promise<{ party: Party; ask: Json }> {
+  const party = await stage.party({ mode: 'after', ...payment });
+  const { run } = (await party.start()).body;
+  const delivered = await eventually(
+    () => runOf(party.who, run),
+    (now) => now.payment.due > 0,
+  );
+  return { party, ask: { id: delivered.payment.ask_id } };
+}
+
+/** Thirty credits came by a rail when nobody wanted them any more: they are the payer's. */
+export async function expectSurplus(stage: AskStage, { who }: Party, { id }: Json, rail: string): Promise<void> {
+  const now = await eventually(
+    () => stage.ask(who, id),
+    ({ surplus }) => surplus === 30,
+  );
+  expect(now.settlements.at(-1)).toMatchObject({ rail, credits: 30, taken: 0, released: 30 });
+  expect(await available(who)).toBe(30);
+}
 
 /** What has moved for the asks of a run, in order. */
 export const movesOf = async ({ root }: Pick<AskStage, 'root'>, run: Json): Promise<string[]> =>
