@@ -17,6 +17,8 @@ interface Asking {
   /** Of the request. */
   id: string;
   isCut?: boolean;
+  /** Until when its run was handed to a replica, at the last look. */
+  lease?: string;
 }
 
 const [ASKED, BEGUN] = ['7000 payment-required', '7000 processing'];
@@ -62,15 +64,22 @@ async function answered(cell: Cell, state: Asking): Promise<void> {
   });
 }
 
-/** Leases run out; and the network is lost once, after which a relay tells again what was not taken. */
+/**
+ * Leases run out that have stood since the last look: the answer to one that was given a moment ago may be on its way. And
+ * the network is lost once, after which a relay tells again what was not taken.
+ */
 async function lend(stage: CrashStage, state: Asking): Promise<void> {
   if (!state.isCut) relaysOf(stage).cut();
   state.isCut = true;
   const isIdle = await Promise.race([stage.executor.idle().then(() => true), sleep(5).then(() => false)]);
-  if (isIdle)
+  const [run] = await stage.sql`
+    select r.id, r.next_attempt_at::text as lease from workflows.nostr_jobs j join workflows.runs r on r.id = j.run_id
+    where j.id = ${state.id} and r.state in ('queued', 'running') and r.next_attempt_at > now()`;
+  if (isIdle && run && run['lease'] === state.lease)
     await stage.sql`
-    update workflows.runs r set next_attempt_at = now() from workflows.nostr_jobs j
-    where j.id = ${state.id} and r.id = j.run_id and r.state in ('queued', 'running') and r.next_attempt_at > now()`;
+      update workflows.runs set next_attempt_at = now()
+      where id = ${run['id']} and state in ('queued', 'running') and next_attempt_at::text = ${run['lease']}`;
+  state.lease = run?.['lease'];
 }
 
 /** Whatever was published twice is one event; it was credited once, taken once and ended once. Answers how often it was called for. */
