@@ -65,6 +65,8 @@ export async function startReceiver(): Promise<Receiver> {
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     const text = Buffer.concat(chunks).toString('utf8');
+    // Somebody who called whoever had this port before: no letter.
+    if (text === '') return void response.writeHead(400).end();
     const { headers } = request;
     const id = String(headers['webhook-id']);
     const verified = verify(path, text, headers);
