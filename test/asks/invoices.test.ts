@@ -47,6 +47,16 @@ describe('with a wallet', () => {
     return opened.body;
   };
 
+  /** Its key has had a 503: the wallet made no invoice. */
+  async function askedInVain(): Promise<{ party: Party; ask: Json; key: string }> {
+    const { party, ask } = await asked();
+    const key = randomUUID();
+    wallet.control.faults({ error: { code: 'INTERNAL', message: 'not now' } });
+    expectProblem(await pay(party.who, ask, byInvoice, key), 'provider_unavailable');
+    wallet.control.faults({});
+    return { party, ask, key };
+  }
+
   // REQ V3 V10
   test('the 402 says what it costs; own credits are set aside, the rest is an invoice, and paying it starts the run', async () => {
     const { party, ask, run, refused } = await asked({}, 12);
@@ -94,11 +104,7 @@ describe('with a wallet', () => {
   });
 
   test('a wallet that makes none: 503, and the same key asks it again', async () => {
-    const { party, ask } = await asked();
-    const key = randomUUID();
-    wallet.control.faults({ error: { code: 'INTERNAL', message: 'not now' } });
-    expectProblem(await pay(party.who, ask, byInvoice, key), 'provider_unavailable');
-    wallet.control.faults({});
+    const { party, ask, key } = await askedInVain();
     const opened = await pay(party.who, ask, byInvoice, key);
     expect([opened.status, opened.body.lightning.amount_msat]).toEqual([202, '30000']);
     await wallet.control.pay(opened.body.lightning.invoice);
@@ -106,11 +112,7 @@ describe('with a wallet', () => {
   });
 
   test('the ask was paid meanwhile: the same key makes no invoice for what nobody asks for any more', async () => {
-    const { party, ask } = await asked();
-    const key = randomUUID();
-    wallet.control.faults({ error: { code: 'INTERNAL', message: 'not now' } });
-    expectProblem(await pay(party.who, ask, byInvoice, key), 'provider_unavailable');
-    wallet.control.faults({});
+    const { party, ask, key } = await askedInVain();
     await grant(stage.operator, party.who, 30);
     expect((await pay(party.who, ask)).body.state).toBe('paid');
     const made = wallet.control.invoices().length;

@@ -4,7 +4,7 @@ import { fromWire } from '../../src/platform/ids.ts';
 import type { Client, Json } from '../harness/client.ts';
 import { workflowOf } from '../workflows/stage.ts';
 import type { Cell, Scenario } from './cell.ts';
-import { lendInvoices } from './lightning-scenarios.ts';
+import { INVOICED, lendInvoices } from './lightning-scenarios.ts';
 import { agePayments } from './purchase-scenarios.ts';
 import { ageRuns } from './run-scenarios.ts';
 import type { CrashStage } from './stage.ts';
@@ -121,15 +121,7 @@ const bought: Scenario<Asking & { purchase?: string }> = {
 
 const invoiced: Scenario<Asking & { purchase?: string }> = {
   name: 'a run is paid by an invoice',
-  points: [
-    'workflows.ask.before_buy_commit',
-    'payments.invoice.after_intend_for',
-    'payments.invoice.after_make',
-    'payments.invoice.before_open_commit',
-    'payments.settle.after_hold',
-    'payments.invoice.before_look_commit',
-    'workflows.ask.after_take',
-  ],
+  points: [...INVOICED, 'payments.invoice.before_look_commit', 'workflows.ask.after_take'],
   set: async (stage) => {
     stage.wallet.faults({});
     const lightning = { rail: 'lightning', price_per_credit: 1_000 };

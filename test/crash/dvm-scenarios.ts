@@ -6,7 +6,7 @@ import { linkProof } from '../dvm/link-proof.ts';
 import { type Customer, invoiceOf, msatOf, offering, wordOf } from '../dvm/stage.ts';
 import { type Client, newCustomer } from '../harness/client.ts';
 import type { Cell, Scenario } from './cell.ts';
-import { lendInvoices } from './lightning-scenarios.ts';
+import { INVOICED, lendInvoices } from './lightning-scenarios.ts';
 import type { RelaysHere } from './relays.ts';
 import type { CrashStage } from './stage.ts';
 
@@ -141,14 +141,7 @@ const zapped: Scenario<Asking> = {
 /** By the invoice of our wallet that stands in the ask, and told of by the wallet alone. */
 const invoiced: Scenario<Awaited<ReturnType<typeof sign>>> = {
   name: 'a job is paid by its invoice',
-  points: [
-    'workflows.ask.before_buy_commit',
-    'payments.invoice.after_intend_for',
-    'payments.invoice.after_make',
-    'payments.invoice.before_open_commit',
-    'payments.settle.after_hold',
-    'workflows.nostr.before_follow_commit',
-  ],
+  points: [...INVOICED, 'workflows.nostr.before_follow_commit'],
   set: async (stage) => {
     stage.wallet.faults({});
     return sign(stage);

@@ -5,6 +5,15 @@ import { uuidOf } from '../payments/shop.ts';
 import type { Cell, Scenario } from './cell.ts';
 import { CREDITS, type CrashStage } from './stage.ts';
 
+/** What something that is bought by an invoice comes past, until its money is set aside for it. */
+export const INVOICED = [
+  'workflows.ask.before_buy_commit',
+  'payments.invoice.after_intend_for',
+  'payments.invoice.after_make',
+  'payments.invoice.before_open_commit',
+  'payments.settle.after_hold',
+] as const;
+
 interface Buying {
   customer: Client;
   key: string;
