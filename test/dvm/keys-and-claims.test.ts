@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { clientOf, eventually, type Json } from '../harness/client.ts';
+import { inProcess } from '../harness/in-process.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { linkProof } from './link-proof.ts';
 import { balanceOf, type DvmStage, msatOf, openDvmStage } from './stage.ts';
@@ -115,6 +116,12 @@ test('what is offered is announced (NIP-89), again when it changes, and withdraw
     payment: { mode: 'upfront', credits: 30, amount_msat: '30000' },
   });
   expect(content).not.toHaveProperty('lud06'); // nobody has said where to zap
+  // A relay may have forgotten it: whoever starts tells of it once more, as the same service.
+  const replica = await inProcess(stage.farebox);
+  for (let n = 0; n < 2; n += 1) await replica.work('nostr-announcer');
+  const [, second, ...others] = await eventually(announced, (all) => all.length > 1, 90_000);
+  expect([second.tags, second.content, others]).toEqual([first.tags, first.content, []]);
+  expect(second.created_at).toBeGreaterThan(first.created_at);
 });
 
 test('of each kind one active service', async () => {

@@ -10,24 +10,30 @@ import { services } from '../tables.ts';
 import type { DvmDeps } from './deps.ts';
 import { words } from './tables.ts';
 
-/** Tells on Nostr which jobs are done here and what they cost (NIP-89, kind 31990): again whenever it changes. */
+/** Tells on Nostr which jobs are done here and what they cost (NIP-89, kind 31990): again whenever it changes, and now and then. */
 
 const ANNOUNCEMENT = 31_990;
 const DELETION = 5;
 const EVERY_MS = 10_000;
+const AGAIN_MS = 6 * 3_600_000; // relays forget, and new ones are added at a start
 
-export const announcer = (deps: DvmDeps): Worker => ({
-  name: 'nostr-announcer',
-  everyMs: EVERY_MS,
-  runOnce: async () => {
-    const offered = await deps.db.select().from(services).where(isNotNull(services.nostrKind));
-    // One that cannot be told of does not keep the others from it.
-    await inParallel(offered, 1, (service) => deps.db.transaction((tx) => announce(tx, deps, service)));
-    return { more: false };
-  },
-});
+export function announcer(deps: DvmDeps): Worker {
+  const startedAt = Date.now();
+  return {
+    name: 'nostr-announcer',
+    everyMs: EVERY_MS,
+    runOnce: async () => {
+      const offered = await deps.db.select().from(services).where(isNotNull(services.nostrKind));
+      const since = new Date(Math.max(startedAt, Date.now() - AGAIN_MS));
+      // One that cannot be told of does not keep the others from it.
+      await inParallel(offered, 1, (service) => deps.db.transaction((tx) => announce(tx, deps, service, since)));
+      return { more: false };
+    },
+  };
+}
 
-async function announce(tx: Tx, { key, rules, wakePublisher }: DvmDeps, service: Service): Promise<void> {
+/** `since`: what is offered is told of anew when that was not done since then. */
+async function announce(tx: Tx, { key, rules, wakePublisher }: DvmDeps, service: Service, since: Date): Promise<void> {
   const topic = `service ${service.id}`;
   await tx.select({ id: services.id }).from(services).where(eq(services.id, service.id)).for('update');
   const [before] = await tx
@@ -41,7 +47,8 @@ async function announce(tx: Tx, { key, rules, wakePublisher }: DvmDeps, service:
     ? announcementOf(service, rules.lnurl)
     : withdrawalOf(service, before?.event.pubkey ?? '');
   const isSame = before && before.event.content === template.content && before.event.kind === template.kind;
-  if (isSame && JSON.stringify(before.event.tags) === JSON.stringify(template.tags)) return;
+  const isFresh = !service.active || (before && before.createdAt >= since);
+  if (isSame && isFresh && JSON.stringify(before.event.tags) === JSON.stringify(template.tags)) return;
   // Of two versions relays keep the later one.
   const created_at = Math.max(Math.floor(Date.now() / 1000), (before?.event.created_at ?? 0) + 1);
   const event = signEvent({ ...template, created_at }, key);
