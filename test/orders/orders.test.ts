@@ -458,7 +458,10 @@ describe('waiting', () => {
     const etag = first.headers.get('etag') ?? '';
     const waiting = seen(stage, B, { token: B.token, session_id: S2, timeout_ms: '60000' }, { 'if-none-match': etag });
     await wallet.prove(A, hash, S2);
-    expect((await waiting).body).toMatchObject({ already_paid_order_id: A.id });
+    const { body } = await waiting;
+    expect(body).toMatchObject({ already_paid_order_id: A.id });
+    const there = await fetch(body.order_status_url, { headers: { accept: 'text/html' }, redirect: 'manual' });
+    expect([there.status, there.headers.get('location')]).toEqual([302, terms.fulfillment_url]);
   });
 
   test('two hundred at once: the payment of one wakes that one, and the others go on waiting', async () => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { articles } from '../../examples/storefront/articles.ts';
@@ -131,6 +132,35 @@ describe.skipIf(path === '')(
       await reads(page, DEAR);
       expect(await paidOrders(DEAR)).toBe(before);
       await page.context().close();
+    });
+
+    test('on a slow line the page sets out for the shop once, and arrives', async () => {
+      const page = await openPage(browser);
+      await page.goto(await linkOfMail());
+      const setOut: string[] = [];
+      const slowDown = (one: Page) =>
+        one.route('**/orders/**', async (route) => {
+          if (!route.request().isNavigationRequest()) return route.continue();
+          setOut.push(route.request().url());
+          await delay(1_500); // in which the page would look again several times
+          return route.continue().catch(() => {});
+        });
+      await slowDown(page);
+      await (await stage.richWallet(10)).buy(orderAt((await codeOn(page)) ?? ''));
+      await reads(page, CHEAP);
+      // Without cookies, by the order that this browser's wallet has paid.
+      const customer = await rich(50);
+      const other = await visit(DEAR);
+      await logInAndPay(other, customer.email);
+      await reads(other, DEAR);
+      await loseCookies(other);
+      await other.goto(at(DEAR));
+      await slowDown(other);
+      await other.getByRole('button', { name: 'Open it' }).click();
+      await reads(other, DEAR);
+      expect(setOut).toHaveLength(2);
+      await page.context().close();
+      await other.context().close();
     });
 
     test('who comes back unpaid goes on with the same payment, or gives the order up', async () => {

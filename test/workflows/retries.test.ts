@@ -27,12 +27,12 @@ async function runAt(answer: Answer, calls: Json = {}, terms: Json = {}) {
   return { run, service, calls: () => stage.executor.runs.filter((call) => call.path === path) };
 }
 const idOf = (run: Json) => fromWire('run', run.id);
-/** Seconds until the next attempt, once the first has failed. */
+/** Seconds between the first attempt's failure and the next attempt, as it was told: a pause may be over before it is seen. */
 async function pauseAfter(answer: Answer): Promise<number> {
   const { run } = await runAt(answer);
   const [row] = await eventually(
-    () => stage.root`select state, extract(epoch from next_attempt_at - now())::float8 as pause
-      from workflows.runs where id = ${idOf(run)} and attempt = 1 and state = 'queued'`,
+    () => stage.root`select extract(epoch from (payload->>'next_attempt_at')::timestamptz - created_at)::float8 as pause
+      from platform.events where subject_id = ${idOf(run)} and type = 'workflows.run_requeued' order by seq limit 1`,
     (rows) => rows.length === 1,
   );
   await stage.root`update workflows.runs set state = 'cancelled', finished_at = now() where id = ${idOf(run)}`;

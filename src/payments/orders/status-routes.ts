@@ -128,9 +128,10 @@ export function statusRoutes(app: App, deps: OrderDeps): void {
     },
   );
 
-  const targetOf = ({ order, sessionId, outcome }: Seen) => ({
+  /** For who has been shown to know the order; until it is claimed that is by its token. */
+  const targetOf = ({ order, sessionId }: Seen) => ({
     ...{ orderId: order.orderId, sessionId },
-    token: outcome === 'to_claim' ? claimTokenOf(key, order) : null,
+    token: order.state === 'unpaid' ? claimTokenOf(key, order) : null,
     hContract: order.hContract,
   });
 

@@ -4,6 +4,20 @@
   const WAIT_MS = 30_000;
   let tag = '';
   let isBusy = false;
+  let isLeaving = false;
+
+  /**
+   * For good, and once: whoever sets out again while the next page is under way cancels that, and what it has used up.
+   * @param {() => void} go
+   */
+  const leave = (go) => {
+    if (isLeaving) return;
+    isLeaving = true;
+    go();
+  };
+  const reload = () => leave(() => location.reload());
+  // Found by the way back, as it was left.
+  addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
 
   /** News, once they have come; where the order leads, the server knows. */
   const look = async () => {
@@ -11,15 +25,15 @@
     if (tag) here.searchParams.set('timeout_ms', String(WAIT_MS));
     const headers = { accept: 'application/json', ...(tag ? { 'if-none-match': tag } : {}) };
     const reply = await fetch(here, { headers });
-    if (reply.status === 304 || isBusy) return;
+    if (reply.status === 304 || isBusy || isLeaving) return;
     if (reply.status >= 500 || reply.status === 429) throw new Error(`HTTP ${reply.status}`);
     const isNews = tag !== '';
     tag = reply.headers.get('etag') ?? tag;
     const told = await reply.json();
-    if (reply.status !== 402) return location.reload();
+    if (reply.status !== 402) return reload();
     // From the claim on the order has another address, which stays good when it is paid.
     if (told['order_status_url']) adopt(told['order_status_url']);
-    if (told['already_paid_order_id']) return location.reload();
+    if (told['already_paid_order_id']) return reload();
     if (isNews) await refresh();
   };
 
@@ -32,7 +46,7 @@
   const refresh = async () => {
     const reply = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'manual' });
     const next = new DOMParser().parseFromString(await reply.text(), 'text/html').getElementById('live');
-    if (!next) return location.reload();
+    if (!next) return reload();
     keepTyped(() => live.replaceChildren(...next.childNodes));
     Object.assign(live.dataset, next.dataset);
     await offer();
@@ -50,7 +64,7 @@
   };
 
   const follow = async () => {
-    for (let wait = 0; ; ) {
+    for (let wait = 0; !isLeaving; ) {
       try {
         await look();
         wait = 0;
@@ -105,15 +119,18 @@
     const deeds = {
       open: async () => {
         if (paid && session) await wallet.prove(paid, session);
-        location.reload();
+        reload();
       },
-      money: async () => location.assign(await wallet.payWithMoney(shown, session)),
+      money: async () => {
+        const address = await wallet.payWithMoney(shown, session);
+        leave(() => location.assign(address));
+      },
       credits: async (form) => {
         const told = new FormData(form);
         const person = { email: String(told.get('email')), password: String(told.get('password')) };
         const { hContract = '' } = await wallet.payWithCredits(shown, session, person);
         turnTo({ h_contract: hContract, ...(session ? { session_id: session } : {}) });
-        location.reload();
+        reload();
       },
       'give-up': async () => {
         if (!mine) return;
