@@ -28,7 +28,7 @@ export default defineConfig({
     // One PostgreSQL for all projects; each test file works on a clone of its migrated template.
     globalSetup: ['test/harness/global-setup.ts'],
     pool: 'forks',
-    maxWorkers: 2 * availableParallelism(), // they mostly wait: for the database, for each other's processes, for time
+    maxWorkers: Math.ceil(2.5 * availableParallelism()), // they mostly wait: for the database, for each other's processes, for time
     testTimeout: 120_000, // for a machine that is busy with other things, too
     hookTimeout: 120_000,
     isolate: false, // a process loads some sixteen hundred modules: once, and not for each of two hundred files

@@ -130,7 +130,7 @@ test.for([
     expect(infoOf(await job.word(ERROR))).toMatch(/looks like a card number/);
     const [kept] = await stage.root`select request::text, run_id from workflows.nostr_jobs where id = ${job.id}`;
     expect(kept?.['run_id']).toBeNull();
-    expect(kept?.['request']).not.toMatch(/4242/);
+    expect(kept?.['request']).not.toMatch(/4242.?4242/);
     if (isHidden) expect(kept?.['request']).not.toContain(content);
   },
 );

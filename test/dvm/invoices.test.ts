@@ -168,15 +168,16 @@ test('a wallet that takes its time holds up those who wait for an invoice, and n
     ({ available, held }) => available === 60 && held === 0,
   );
   stage.wallet.faults({ slowMs: 3_000 });
+  const made = () => stage.wallet.asked().filter((what) => what === 'make_invoice').length;
+  const before = made();
   const others = Array.from({ length: 16 }, () => stage.newCustomer());
   await Promise.all(others.map((other) => other.ask(kinds.plain)));
   await eventually(
     async () => stage.wallet.asked().at(-1),
     (last) => last === 'make_invoice',
   );
-  const from = Date.now();
   await (await rich.ask(kinds.plain)).over();
-  expect(Date.now() - from).toBeLessThan(12_000); // all invoices take 24 seconds
+  expect(made() - before, 'others still wait').toBeLessThan(others.length);
   stage.wallet.faults({});
   for (const one of [...others, rich]) one.close();
 });

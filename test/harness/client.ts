@@ -137,7 +137,7 @@ async function newAccount(farebox: TestFarebox, email: string, role: Role, url: 
 export async function eventually<T>(
   look: () => Promise<T>,
   isDone: (seen: T) => boolean,
-  withinMs = 20_000, // many times what anything takes on a quiet machine
+  withinMs = 60_000, // many times what anything takes on a quiet machine
 ): Promise<T> {
   const end = Date.now() + withinMs;
   for (;;) {

@@ -151,9 +151,9 @@ test('one locked account: the others run on, and its orders are answered when it
     ),
   );
   const served = await Promise.all(
-    times(20).flatMap(() => others.map(({ customer, workflow }) => startRun(customer, workflow))),
+    times(5).flatMap(() => others.map(({ customer, workflow }) => startRun(customer, workflow))),
   );
-  expect(tally(served)).toEqual({ 202: 160 });
+  expect(tally(served)).toEqual({ 202: 40 });
   expect(answered).toBe(0);
   await unlock();
   expect(tally(await waiting)).toEqual({ 202: 40 });
