@@ -172,6 +172,10 @@ describe.skipIf(path === '')(
       await page.goto(at(CHEAP));
       await page.getByText('Not paid yet').waitFor();
       await inspect(page, 'order-mine-unpaid');
+      // As browsers bring back a page that was left: from their memory, as it was.
+      await page.evaluate('window.marker = 1');
+      await page.evaluate(`dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`);
+      await page.waitForFunction('window.marker === undefined');
       await page.getByRole('button', { name: 'Pay ฿20.00' }).click();
       await page.waitForURL('**/checkout/**');
       expect(page.url()).toBe(checkout);
