@@ -62,6 +62,14 @@ test.each([
   expect((await tabOf(who)).runs).toBe(2);
 });
 
+test('ten at once with one key are one run, which is no refusal to any of them', async () => {
+  const { who, start } = await stage.party(after({ max_unpaid_runs: 1 }));
+  const replies = await Promise.all(Array.from({ length: 10 }, () => start({}, 'all-at-once')));
+  expect(new Set(replies.map(({ status, body }) => `${status} ${body.run?.id ?? body.code}`)).size).toBe(1);
+  expect(replies[0]?.status).toBe(202);
+  expect((await tabOf(who)).runs).toBe(1);
+});
+
 test('beyond the limit the oldest debt is what is asked for, and paying it makes room', async () => {
   const party = await stage.party(after());
   const [first] = [await done(party), await done(party)];

@@ -141,8 +141,11 @@ async function begin(
   const quote = quoteOf(terms, mode, info, order.until);
   if (mode === 'after') {
     const isOnTab = await enterTab(tx, owner, workflow.creditCost, service.payment.after);
-    if (!isOnTab)
-      return (await isDemoted(tx, owner)) ? 'again' : refuseCredit(tx, owner, workflow.creditCost, hasWallet);
+    if (!isOnTab) {
+      // The room may have gone to this very key: another request with it was first, and this one waited for the tab.
+      if ((await isDemoted(tx, owner)) || (await runOfKey(tx, order))) return 'again';
+      return refuseCredit(tx, owner, workflow.creditCost, hasWallet);
+    }
     const run = await insertRun(tx, order, terms, quote, input);
     await tell(tx, run, 'run_queued');
     return { run, ask: null, replayed: false };
