@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { FeedEvent } from '../platform/delivery/feed.ts';
 import { callerOf } from '../platform/http/access.ts';
 import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
@@ -7,7 +8,13 @@ import { answers, idParam, Nothing } from '../platform/http/wire.ts';
 import type { WorkflowsDeps } from './routes.ts';
 import { findRun, isOver } from './runs.ts';
 
-const LAST_EVENTS = new Set(['succeeded', 'failed', 'cancelled', 'expired'].map((state) => `workflows.run_${state}`));
+const ENDINGS = ['succeeded', 'failed', 'cancelled', 'expired', 'paid', 'written_off'];
+const LAST_EVENTS = new Set(ENDINGS.map((what) => `workflows.run_${what}`));
+
+/** What was delivered and is waited for to be paid has more to tell. */
+const isOwed = (state: unknown): boolean => state === 'open' || state === 'part_paid';
+const isLast = ({ type, payload }: FeedEvent): boolean =>
+  LAST_EVENTS.has(type) && !isOwed((payload as { payment_state?: unknown }).payment_state);
 
 /** What happens to a run, as it happens. */
 export function runEventRoutes(app: App, { db, feed }: WorkflowsDeps): void {
@@ -30,15 +37,11 @@ export function runEventRoutes(app: App, { db, feed }: WorkflowsDeps): void {
       const after = readCursor(request);
       const run = await findRun(db, accountId, request.params.id);
       if (!run) throw new Problem('not_found');
-      if (isOver(run.state) && (await feed.isLast(run.id, run.createdAt, after))) return reply.code(204).send(null);
+      if (isOver(run.state) && !isOwed(run.paymentState) && (await feed.isLast(run.id, run.createdAt, after)))
+        return reply.code(204).send(null);
       const leave = feed.enter(accountId);
       try {
-        await streamEvents(
-          request,
-          reply,
-          (signal) => feed.follow(run.id, run.createdAt, after, signal),
-          (event) => LAST_EVENTS.has(event.type),
-        );
+        await streamEvents(request, reply, (signal) => feed.follow(run.id, run.createdAt, after, signal), isLast);
       } finally {
         leave();
       }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Client, Json } from '../harness/client.ts';
+import { type Client, eventually, type Json } from '../harness/client.ts';
+import { listen } from '../workflows/event-stream.ts';
 import { available, books, ended, eventsOf, grant, hurriedToEnd, runOf } from '../workflows/stage.ts';
 import { type AskStage, askOf, movesOf, openAskStage, type Party, pay } from './stage.ts';
 
@@ -48,6 +49,22 @@ test('a run starts without a credit, and its result comes with what is due', asy
   expect(await available(party.who)).toBe(20);
   expect(await tabOf(party.who)).toEqual({ runs: 0, credits: 0, written_off: 0 });
   expect(await eventsOf(stage.root, run)).toEqual(['queued', 'dispatched', 'succeeded', 'paid']);
+});
+
+test('its stream goes on until it is paid', async () => {
+  const party = await stage.party(after());
+  const { run, ask } = await done(party);
+  const follow = (last?: string) => listen(party.who, stage.farebox.url, `/v1/runs/${run.id}/events`, last);
+  const stream = await follow();
+  await eventually(
+    async () => stream.events,
+    (told) => told.at(-1)?.type === 'succeeded',
+  );
+  await grant(stage.operator, party.who, 30);
+  await pay(party.who, ask);
+  await stream.over;
+  expect(stream.events.map(({ type }) => type)).toEqual(['queued', 'dispatched', 'succeeded', 'paid']);
+  expect((await follow(stream.events.at(-1)?.id)).status).toBe(204);
 });
 
 // REQ V6 V10
