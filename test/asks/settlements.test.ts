@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Client, Json } from '../harness/client.ts';
+import { fromWire } from '../../src/platform/ids.ts';
+import { type Client, eventually, type Json } from '../harness/client.ts';
 import { available, eventsOf, grant, runOf } from '../workflows/stage.ts';
 import { type AskStage, askOf, movesOf, openAskStage, pay } from './stage.ts';
 
@@ -141,6 +142,24 @@ test('what has come is looked at first by whoever pays with credits: nothing is 
   expect((await pay(who, ask)).body.state).toBe('paid');
   expect((await stage.ask(who, ask.id)).settlements).toMatchObject([{ rail: 'test', taken: 30 }]);
   expect(await available(who)).toBe(100);
+});
+
+test('own credits that are spent elsewhere while they are looked at: what is left is set aside, and the rest is bought', async () => {
+  const { who, ask } = await asked({ rails: [{ rail: 'omise', currency: 'THB', price_per_credit: 150 }] });
+  await grant(stage.operator, who, 10);
+  const { opening } = await stage.root.begin(async (tx) => {
+    const account = fromWire('account', who.accountId);
+    await tx`select credits.post(${account}::uuid, 'adjust', -7, 'test', gen_random_uuid(), null, null)`;
+    const opening = pay(who, ask, { rail: 'omise' });
+    await eventually(
+      () => stage.root`select from pg_stat_activity where wait_event_type = 'Lock' and query like '%credits.hold%'`,
+      ({ length }) => length > 0,
+    );
+    return { opening };
+  });
+  const opened = await opening;
+  expect([opened.status, opened.body.received, opened.body.due], opened.text).toEqual([202, 3, 27]);
+  expect((await who.ok('GET', `/v1/purchases/${opened.body.purchase_id}`)).credits).toBe(27);
 });
 
 test('a debt eats what comes, and what is left of it is a short payment', async () => {

@@ -1,4 +1,3 @@
-import { availableOf } from '../../credits/index.ts';
 import {
   type BuyDeps,
   buyFor,
@@ -12,7 +11,6 @@ import {
 import type { Tx } from '../../platform/database/clients.ts';
 import { failpoint } from '../../platform/failpoints.ts';
 import { invalidField, Problem } from '../../platform/http/problem.ts';
-import { least } from '../../platform/least.ts';
 import { isWanted } from './decide.ts';
 import { fits, msatPerCredit, type RailTerms } from './policy.ts';
 import { type Ask, dueOf, findAsk, paymentRequired } from './read.ts';
@@ -51,7 +49,7 @@ export async function buyForAsk(
   buying: Buying,
 ): Promise<{ asked: Asked; purchase: Purchase | null }> {
   const found = await openFor(tx, accountId, id, buying.rail);
-  const asked = buying.usesCredits && found.ask.state !== 'paid' ? await useCredits(tx, found) : found;
+  const asked = buying.usesCredits && found.ask.state !== 'paid' ? await putDown(tx, found) : found;
   if (asked.ask.state === 'paid') return { asked, purchase: null };
   const credits = dueOf(asked.ask);
   const purchase = await buyFor(tx, deps, {
@@ -99,11 +97,6 @@ const OLD_DEBT_S = 3_600; // of a debt that has no end
 function lifeOfInvoice({ expiresAt }: Ask): number {
   const left = Math.ceil((expiresAt.getTime() - Date.now()) / 1000);
   return left > 0 ? Math.min(LONGEST_S, left) : OLD_DEBT_S;
-}
-
-async function useCredits(tx: Tx, asked: Asked): Promise<Asked> {
-  const own = least(dueOf(asked.ask), await availableOf(tx, asked.ask.accountId));
-  return own === 0n ? asked : putDown(tx, asked, own);
 }
 
 /** Locks an ask that can be paid, or is paid, with all that came for it looked at. */

@@ -77,11 +77,16 @@ export async function payFromCredits(tx: Tx, asked: Asked): Promise<Asked | { av
   return 'available' in set ? set : apply(tx, asked, { ...set, ...OWN });
 }
 
-/** Sets own credits aside for a part, and leaves the rest to be paid in another way. */
-export async function putDown(tx: Tx, asked: Asked, credits: bigint): Promise<Asked> {
-  const set = await setAside(tx, asked, credits);
-  if ('available' in set) throw new Error('credits that were there are gone');
-  return apply(tx, asked, { ...set, ...OWN });
+/** Sets own credits aside, as far as there are any, and leaves the rest to be paid in another way. */
+export async function putDown(tx: Tx, asked: Asked): Promise<Asked> {
+  const due = dueOf(asked.ask);
+  const all = await setAside(tx, asked, due);
+  if (!('available' in all)) return apply(tx, asked, { ...all, ...OWN });
+  if (all.available === 0n) return asked;
+  // The refusal holds the account's lock: nobody spends these meanwhile.
+  const some = await setAside(tx, asked, all.available);
+  if ('available' in some) throw new Error('credits that were there are gone');
+  return apply(tx, asked, { ...some, ...OWN });
 }
 
 /** A part of one's own that is set aside on purpose is no short payment. */
