@@ -183,6 +183,26 @@ describe('with a wallet', () => {
     expect((await party.start()).body.run.payment.mode).toBe('after');
   });
 
+  test('one that lived for a day and is paid after its end is found, though the wallet does not tell of it', async () => {
+    const { party, ask } = await owed(stage, { rails, after: { grace_s: 1_000_000 } });
+    const opened = await invoiced(party, ask);
+    wallet.control.faults({ isDiscreet: true });
+    const id = fromWire('purchase', opened.purchase_id);
+    await stage.root.begin(async (tx) => {
+      await tx`alter table payments.invoices disable trigger invoices_frozen`;
+      await tx`update payments.invoices set created_at = now() - interval '24 hours 2 minutes',
+        expires_at = now() - interval '2 minutes', next_check_at = now() where purchase_id = ${id}`;
+      await tx`alter table payments.invoices enable trigger invoices_frozen`;
+    });
+    await eventually(
+      () => party.who.ok('GET', `/v1/purchases/${opened.purchase_id}`),
+      ({ status }) => status === 'expired',
+    );
+    await wallet.control.pay(opened.lightning.invoice);
+    await (await inProcess(stage.farebox)).work('invoice-sweep');
+    await becomes(stage, party, ask, 'paid');
+  });
+
   test('it keeps nobody from another rail; paid by both, the second payment is credits', async () => {
     const omise = { rail: 'omise', currency: 'THB', price_per_credit: 150 };
     const { party, ask } = await asked({ rails: [...rails, omise] });

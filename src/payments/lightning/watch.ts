@@ -29,7 +29,7 @@ const IN_PARALLEL = 4;
 const LEASE_S = 30;
 const TROUBLE_PAUSE_S = 30;
 const SWEEP_EVERY_MS = 600_000;
-/** Money that came after the end is found for so long. */
+/** Money that came after the end is found for so long: after it, because an invoice of an ask lives for a day itself. */
 const SWEEP_BACK_S = 86_400;
 const MAX_PAGES = 50; // of twenty
 
@@ -148,7 +148,7 @@ export const invoiceSweeper = (deps: WatchDeps): Worker => ({
 
 const isUnpaid = or(
   eq(invoices.state, 'open'),
-  and(eq(invoices.state, 'expired'), gte(invoices.createdAt, sql`now() - make_interval(secs => ${SWEEP_BACK_S})`)),
+  and(eq(invoices.state, 'expired'), gte(invoices.expiresAt, sql`now() - make_interval(secs => ${SWEEP_BACK_S})`)),
 );
 
 async function oldestUnpaid(db: Db): Promise<Date | null> {
