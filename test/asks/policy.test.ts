@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Json } from '../harness/client.ts';
 import { workflowOf } from '../workflows/stage.ts';
-import { type AskStage, openAskStage } from './stage.ts';
+import { type AskStage, askOf, openAskStage, pay } from './stage.ts';
 
 let stage: AskStage;
 beforeAll(async () => {
@@ -64,6 +64,15 @@ describe('refused, with a pointer', () => {
     expect([refused.status, refused.body.errors[0].pointer]).toEqual([422, '/payment/rails/0/price_per_credit']);
   });
 
+  test.each([
+    ['in money', { rail: 'omise', currency: 'THB', price_per_credit: 1_000_000 }, 1_000_000],
+    ['on chain', { ...evm, price_per_credit: '1'.padEnd(78, '0') }, 1],
+  ])('a price %s that is more than one amount can be', async (_, rail, most) => {
+    const service = await stage.offer('/echo', { credit_cost: most, payment: { rails: [rail] } });
+    const refused = await patch(service, { credit_cost: most * 10 });
+    expect([refused.status, refused.body.errors[0].pointer]).toEqual([422, '/payment/rails/0/price_per_credit']);
+  });
+
   test('a new price that the parts do not make up', async () => {
     const service = await stage.offer('/echo', { credit_cost: 30, payment: { milestones: [10, 20] } });
     expect((await patch(service, { credit_cost: 31 })).body.errors[0].pointer).toBe('/payment/milestones');
@@ -94,6 +103,19 @@ test('parts are part of the price: a workflow keeps those it agreed to, until it
   });
   expect((await who.ok('GET', `/v1/workflows/${moved.id}`)).milestones).toEqual([20, 10]);
   expect(await start(kept)).toBe(20);
+});
+
+test('a former cost that a rail cannot carry at its new price: that way is not offered, and not open', async () => {
+  const service = await stage.offer('/echo', { credit_cost: 1_000_000_000_000 });
+  const who = await stage.customer();
+  const workflow = await workflowOf(who, service);
+  const omise = { rail: 'omise', currency: 'THB', price_per_credit: 1_000_000 };
+  const change = { credit_cost: 1, payment: { rails: [{ rail: 'credits' }, omise] } };
+  expect((await patch(service, change)).status).toBe(200);
+  const refused = await who.post(`/v1/workflows/${workflow.id}/runs`, { payment: 'upfront' });
+  expect([refused.status, refused.body.code], refused.text).toEqual([402, 'payment_required']);
+  expect((await stage.ask(who, refused.body.ask_id)).pay_with).toMatchObject([{ rail: 'credits' }]);
+  expect((await pay(who, askOf(refused), { rail: 'omise' })).body.code).toBe('method_unavailable');
 });
 
 test('a run keeps the terms of its order, whatever the service says later', async () => {

@@ -39,9 +39,16 @@ const RailIn = z.discriminatedUnion('rail', [
 ]);
 export type RailTerms = z.infer<typeof RailIn>;
 
-/** Whether so much can be paid by a rail at once. */
+/** What one payment can be: minor units, base units (a uint256), millisatoshi. */
+const MOST = { omise: BigInt(MAX_AMOUNT), evm: 2n ** 256n - 1n, lightning: ALL_MSAT };
+
+const isWithinAll = (terms: RailTerms, credits: bigint): boolean =>
+  terms.rail === 'credits' || credits * BigInt(terms.price_per_credit) <= MOST[terms.rail];
+
+/** Whether so much can be paid by a rail at once. The cost may be a former one, which its present price was not made for. */
 export const fits = (terms: RailTerms, credits: bigint): boolean =>
-  !('max_credits' in terms) || terms.max_credits === undefined || credits <= BigInt(terms.max_credits);
+  isWithinAll(terms, credits) &&
+  (!('max_credits' in terms) || terms.max_credits === undefined || credits <= BigInt(terms.max_credits));
 
 /** What a credit costs by Lightning, in millisatoshi; `null` where it is not paid so. */
 export const msatPerCredit = ({ rails }: { rails: RailTerms[] }): bigint | null => {
@@ -142,11 +149,9 @@ export function checkPolicy(policy: PaymentPolicy, creditCost: bigint): void {
     throw invalidField('/payment/milestones', 'are paid part by part, and so go with the mode `upfront` only');
   if (milestones && milestones.reduce((sum, credits) => sum + BigInt(credits), 0n) !== creditCost)
     throw invalidField('/payment/milestones', `must make up the credit_cost, which is ${creditCost}`);
-  const byLightning = rails.findIndex(
-    (one) => one.rail === 'lightning' && creditCost * BigInt(one.price_per_credit) > ALL_MSAT,
-  );
-  if (byLightning >= 0)
-    throw invalidField(`/payment/rails/${byLightning}/price_per_credit`, 'makes the service dearer than all there is');
+  const dear = rails.findIndex((one) => !isWithinAll(one, creditCost));
+  if (dear >= 0)
+    throw invalidField(`/payment/rails/${dear}/price_per_credit`, 'makes the service dearer than a payment can be');
   const names = rails.map((one) => (one.rail === 'evm' ? `evm ${one.asset}` : one.rail));
   const twice = names.findIndex((name, at) => names.indexOf(name) !== at);
   if (twice >= 0) throw invalidField(`/payment/rails/${twice}`, 'is named twice');
