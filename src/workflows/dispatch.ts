@@ -181,7 +181,7 @@ async function settle(db: Db, metrics: Metrics, service: Service, run: Run, verd
   const hasAttempts = run.attempt - run.attemptsBefore < service.maxAttempts;
   switch (verdict.outcome) {
     case 'done':
-      await succeed(db, metrics, run, verdict.output, run.attempt);
+      await succeed(db, metrics, run, verdict.output, run);
       return;
     case 'accepted':
       await db.transaction(async (tx) => {

@@ -1,4 +1,4 @@
-import { and, eq, inArray, sql } from 'drizzle-orm';
+import { and, eq, inArray, lt, sql } from 'drizzle-orm';
 import { returnSpend } from '../credits/index.ts';
 import type { Db, Tx } from '../platform/database/clients.ts';
 import { failpoint } from '../platform/failpoints.ts';
@@ -28,25 +28,25 @@ export interface RunRef {
 const AT_WORK: RunState[] = ['queued', 'running'];
 const NOT_OVER: RunState[] = [...AT_WORK, 'awaiting_payment', 'paused'];
 
-const isOpenRun = ({ accountId, id }: RunRef, attempt?: number, states = AT_WORK) =>
-  and(
-    eq(runs.accountId, accountId),
-    eq(runs.id, id),
-    inArray(runs.state, states),
-    attempt === undefined ? undefined : eq(runs.attempt, attempt),
-  );
+/** Which attempt says so. */
+interface Speaker {
+  attempt: number;
+  /** The work is done, whoever has done it: an older attempt counts, too. */
+  mayBeOlder?: boolean;
+}
+
+const isOpenRun = ({ accountId, id }: RunRef, by?: Speaker, states = AT_WORK) =>
+  and(eq(runs.accountId, accountId), eq(runs.id, id), inArray(runs.state, states), by && hasSay(by));
+
+/** A pause ends its attempt: what is paid after it is for the next one to work on, and not for that one to end. */
+const hasSay = ({ attempt, mayBeOlder = false }: Speaker) =>
+  and(lt(runs.attemptsBefore, attempt), mayBeOlder ? undefined : eq(runs.attempt, attempt));
 
 /** Something of it is not paid: the output is kept, and shown when it is. */
 const waitsForPayment = sql`coalesce(${runs.paidParts} < jsonb_array_length(nullif(${runs.quote} -> 'milestones', 'null')), false)`;
 
-/** Ends a run with its output. `attempt` fences out whoever works under another number; false: it was over already. */
-export async function succeed(
-  db: Db,
-  metrics: Metrics,
-  ref: RunRef,
-  output: unknown,
-  attempt?: number,
-): Promise<boolean> {
+/** Ends a run with its output. False: it was over already, or whoever says so has no say any more. */
+export async function succeed(db: Db, metrics: Metrics, ref: RunRef, output: unknown, by: Speaker): Promise<boolean> {
   const run = await db.transaction(async (tx) => {
     const [done] = await tx
       .update(runs)
@@ -56,7 +56,7 @@ export async function succeed(
         finishedAt: sql`case when ${waitsForPayment} then null else now() end`,
         deliveredAt: sql`case when ${runs.quote} is null then null else now() end`,
       })
-      .where(isOpenRun(ref, attempt))
+      .where(isOpenRun(ref, by))
       .returning();
     const run = done && isQuoted(done) ? await delivered(tx, done) : done;
     if (run?.state === 'succeeded') await tell(tx, run, 'run_succeeded');
@@ -87,7 +87,7 @@ export async function failIn(tx: Tx, ref: RunRef, failure: Failure, attempt?: nu
   const [failed] = await tx
     .update(runs)
     .set({ state: 'failed', failureCode: failure.code, failureMessage: failure.message, finishedAt: sql`now()` })
-    .where(isOpenRun(ref, attempt))
+    .where(isOpenRun(ref, attempt === undefined ? undefined : { attempt }))
     .returning();
   if (!failed) return undefined;
   const run = await settleFailure(tx, failed);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Report } from '../../sandbox/executor/report.ts';
 import { type Client, eventually, type Json } from '../harness/client.ts';
-import { available, eventsOf, runOf } from '../workflows/stage.ts';
+import { available, eventsOf, runOf, startRun, workflowOf } from '../workflows/stage.ts';
 import { type AskStage, movesOf, openAskStage, pay } from './stage.ts';
 
 let stage: AskStage;
@@ -174,6 +174,28 @@ test('an executor that repeats its part has its answer; whatever else it says wh
   expect(await say('complete', { output: 'all of it' })).toBe('run_paused');
   expect(await say('fail', { code: 'no_luck' })).toBe('run_paused');
   expect(await runOf(who, run)).toMatchObject({ state: 'paused', output: null });
+});
+
+test('an executor that was told to stop has no say any more when the next part is paid', async () => {
+  const terms = { path: '/milestones', credits: 30, executor: { max_concurrency: 1 } };
+  const { who, service, start } = await stage.party(milestones(), terms);
+  stage.executor.behave((run) => ((run.data.workflow as Json).name === 'Slow' ? { status: 202 } : undefined));
+  const { run } = (await start()).body;
+  const { payment } = await stands(who, run, 'paused');
+  const other = await stage.customer(10);
+  const slow = await startRun(other, await workflowOf(other, service, { name: 'Slow' }));
+  await stands(other, slow.body.run, 'running'); // the executor has no hand free
+  await pay(who, { id: payment.ask_id });
+  const call = stage.executor.runs.find(({ runId }) => runId === run.id);
+  if (!call) throw new Error('it was never called');
+  const say = async (to: Report['to'], body: Json) =>
+    JSON.parse((await stage.executor.report(call, { to, body })).reply || '{}').code;
+  expect(await say('complete', { output: 'all of it' })).toBe('attempt_superseded');
+  expect(await say('fail', { code: 'no_luck' })).toBe('attempt_superseded');
+  expect(await runOf(who, run)).toMatchObject({ state: 'queued', payment: { paid: 15, due: 0, parts: { paid: 2 } } });
+  await other.ok('POST', `/v1/runs/${slow.body.run.id}/cancel`);
+  await stands(who, run, 'paused');
+  expect(await partsOf(who, run)).toEqual([1, 2]);
 });
 
 describe('a run that does not come to its end', () => {
