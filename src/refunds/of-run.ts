@@ -11,7 +11,7 @@ import { refunds } from './tables.ts';
 async function quote(tx: Tx, { accountId, subject, amount: wanted, target }: Order): Promise<Quote> {
   const found = await lockRunForRefund(tx, accountId, subject.id);
   if (!found) throw new Problem('not_found');
-  const { run, policy, paid } = found;
+  const { run, policy, paid, isHandedOver } = found;
   if (subject.part === 'excess') throw nothingLeft('A run has no excess.');
   if (target === 'original') throw wrongTarget('A run was paid with credits.');
   if (run.finishedAt === null) throw nothingLeft('The run is not over: cancel it.');
@@ -22,8 +22,7 @@ async function quote(tx: Tx, { accountId, subject, amount: wanted, target }: Ord
   if (amount > paid) throw tooLarge(Number(paid));
   return {
     ...{ part: 'whole', rail: 'credits', credits: amount, amount, unit: 'credit', worth: amount, destination: null },
-    // The work was done and handed over.
-    needsApproval: run.state === 'succeeded',
+    needsApproval: isHandedOver,
   };
 }
 

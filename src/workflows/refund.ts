@@ -1,20 +1,26 @@
-import { and, eq } from 'drizzle-orm';
+import { and, eq, lte } from 'drizzle-orm';
 import { returnSpend } from '../credits/index.ts';
 import type { Tx } from '../platform/database/clients.ts';
 import { givePaymentBack } from './asks/end.ts';
-import { isQuoted } from './asks/open.ts';
+import { isQuoted, milestonesOf } from './asks/open.ts';
 import { isOver, type Run } from './runs.ts';
-import { runs, services } from './tables.ts';
+import { parts, runs, services } from './tables.ts';
 import { tell } from './tell.ts';
 
 /** What a run has to do with refunds: whether its service's policy allows one, and the return itself. */
 
-/** Locks a run of the account; undefined when it has none such. `policy` is its service's of today, `paid` what was taken for it. */
-export async function lockRunForRefund(
-  tx: Tx,
-  accountId: string,
-  id: string,
-): Promise<{ run: Run; policy: 'full' | 'none'; paid: bigint } | undefined> {
+interface RefundableRun {
+  run: Run;
+  /** Its service's of today. */
+  policy: 'full' | 'none';
+  /** What was taken for it. */
+  paid: bigint;
+  /** Work was done and handed over: all of it, or parts that were paid and can be read. */
+  isHandedOver: boolean;
+}
+
+/** Locks a run of the account; undefined when it has none such. */
+export async function lockRunForRefund(tx: Tx, accountId: string, id: string): Promise<RefundableRun | undefined> {
   const isIt = and(eq(runs.accountId, accountId), eq(runs.id, id));
   const [run] = await tx.select().from(runs).where(isIt).for('update');
   if (!run) return undefined;
@@ -22,7 +28,16 @@ export async function lockRunForRefund(
     .select({ policy: services.refundOnFailure })
     .from(services)
     .where(eq(services.id, run.serviceId));
-  return { run, policy: service?.policy ?? 'none', paid: isQuoted(run) ? run.paid : run.cost };
+  return {
+    ...{ run, policy: service?.policy ?? 'none', paid: isQuoted(run) ? run.paid : run.cost },
+    isHandedOver: run.state === 'succeeded' || (await hasPaidParts(tx, run)),
+  };
+}
+
+async function hasPaidParts(tx: Tx, run: Run): Promise<boolean> {
+  if (milestonesOf(run) === null) return false;
+  const isPaid = and(eq(parts.accountId, run.accountId), eq(parts.runId, run.id), lte(parts.number, run.paidParts));
+  return (await tx.$count(parts, isPaid)) > 0;
 }
 
 /**

@@ -254,6 +254,30 @@ describe('a run that does not come to its end', () => {
   });
 });
 
+test.each(['cancelled', 'expired'])(
+  '%s after a part was delivered: it goes back when an operator agrees, and not by itself',
+  async (state) => {
+    const { who, start } = await stage.party(milestones(), { path: '/milestones', credits: 10 });
+    const { run } = (await start()).body;
+    const { payment } = await stands(who, run, 'paused');
+    if (state === 'cancelled') await who.ok('POST', `/v1/runs/${run.id}/cancel`);
+    else await stage.age({ id: payment.ask_id }, 601);
+    await stands(who, run, state);
+    const reply = await who.post('/v1/refunds', { subject: { type: 'run', id: run.id }, reason: 'I have read it' });
+    expect(reply.body).toMatchObject({ status: 'awaiting_approval', credits: 10 });
+    expect(await available(who)).toBe(0);
+  },
+);
+
+test('cancelled before a part was delivered: it goes back at once', async () => {
+  const { who, start } = await stage.party(milestones(), { path: '/async-silent', credits: 10 });
+  const { run } = (await start()).body;
+  await stands(who, run, 'running');
+  await who.ok('POST', `/v1/runs/${run.id}/cancel`);
+  const reply = await who.post('/v1/refunds', { subject: { type: 'run', id: run.id }, reason: 'nothing came' });
+  expect(reply.body).toMatchObject({ status: 'completed', credits: 10 });
+});
+
 test('paid and cancelled, and paid twice, at once: each part is paid once', async () => {
   const { who, start } = await stage.party(milestones(), { path: '/milestones', credits: 30 });
   const { run } = (await start()).body;
