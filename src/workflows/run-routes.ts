@@ -195,7 +195,7 @@ function startedRoutes(app: App, { db, cursors, feed, metrics, asks, hasWallet, 
           id: idIn('run'),
           number: z
             .string()
-            .regex(/^[1-9]\d{0,3}$/, 'must be a whole number from 1')
+            .regex(/^([1-9]\d{0,3}|10000)$/, 'must be a whole number from 1 to 10000')
             .transform(Number),
         }),
         response: answers({ 200: PartOut }),

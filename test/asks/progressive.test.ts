@@ -278,6 +278,17 @@ test('cancelled before a part was delivered: it goes back at once', async () => 
   expect(reply.body).toMatchObject({ status: 'completed', credits: 10 });
 });
 
+test('the last part that there can be is read like any other', async () => {
+  const { who, start } = await stage.party({}, { path: '/async-silent', credits: 30 });
+  const { run } = (await start()).body;
+  await stands(who, run, 'running');
+  const call = stage.executor.runs.find(({ runId }) => runId === run.id);
+  if (!call) throw new Error('it was never called');
+  await stage.executor.report(call, { to: 'parts', body: { part: 10_000, content: 'the end' } });
+  expect((await who.get(`/v1/runs/${run.id}/parts/10000`)).body).toMatchObject({ number: 10_000, content: 'the end' });
+  expect((await who.get(`/v1/runs/${run.id}/parts/10001`)).status).toBe(400);
+});
+
 test('paid and cancelled, and paid twice, at once: each part is paid once', async () => {
   const { who, start } = await stage.party(milestones(), { path: '/milestones', credits: 30 });
   const { run } = (await start()).body;
