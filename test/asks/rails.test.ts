@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { fromWire } from '../../src/platform/ids.ts';
 import { describeOnChain, dollarsOf, payDollars } from '../harness/chain.ts';
 import { eventually, type Json } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
@@ -196,5 +197,43 @@ describeOnChain('an ask that is paid on chain', () => {
     expect(run.payment).toMatchObject({ paid: 30, due: 0 });
     const other = await payer.client.post(way.href, { rail: 'evm', asset: `${asset}0` });
     expect(other.body.state).toBe('paid');
+  });
+
+  test('seen after its end, when another payment of the ask is under way: it counts, and pays it', async () => {
+    const { operator, chain, root } = stage;
+    const payer = await newPayer(stage);
+    const evm = { rail: 'evm', asset: dollarsOf(chain) };
+    const service = await operator.ok('POST', '/v1/admin/services', {
+      body: {
+        ...{ name: 'Either way', credit_cost: 30, executor: { endpoint: 'https://executor.example.com/' } },
+        payment: { quote_ttl_s: 86_400, rails: [{ ...evm, price_per_credit: '1000' }, ...rails] },
+      },
+    });
+    const workflow = await workflowOf(payer.client, service);
+    const ask = askOf(await payer.client.post(`/v1/workflows/${workflow.id}/runs`, upfront));
+    const opened = await pay(payer.client, ask, evm);
+    const purchase = await payer.client.ok('GET', `/v1/purchases/${opened.body.purchase_id}`);
+    const request = { id: purchase.payment_request_id };
+    await agree(stage, payer, request);
+    const ends = (inS: number) =>
+      root.begin(async (tx) => {
+        await tx`alter table payments.payment_requests disable trigger payment_requests_frozen`;
+        await tx`update payments.payment_requests set expires_at = now() + make_interval(secs => ${inS})
+          where id = ${fromWire('paymentRequest', request.id)}`;
+        await tx`alter table payments.payment_requests enable trigger payment_requests_frozen`;
+      });
+    await ends(0);
+    await standing(stage, payer.client, request, 'expired');
+    const other = await pay(payer.client, ask, { rail: 'omise' });
+    expect(other.status, other.text).toBe(202);
+    await ends(60);
+    await submit(payer, request, await payDollars(payer.wallet, chain, 30_000n));
+    await standing(stage, payer.client, request, 'completed');
+    const paid = await eventually(
+      () => payer.client.ok('GET', `/v1/asks/${ask.id}`),
+      ({ state }) => state === 'paid',
+    );
+    expect(paid.settlements).toMatchObject([{ rail: 'evm', taken: 30 }]);
+    expect((await payer.client.ok('GET', `/v1/purchases/${purchase.id}`)).status).toBe('completed');
   });
 });

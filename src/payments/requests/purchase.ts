@@ -1,6 +1,6 @@
-import { eq, sql } from 'drizzle-orm';
+import { and, eq, ne, sql } from 'drizzle-orm';
 import type { Tx } from '../../platform/database/clients.ts';
-import { note, tellPurchase } from '../purchases/history.ts';
+import { note, type Purchase, tellPurchase } from '../purchases/history.ts';
 import { type PurchaseState, purchases } from '../tables.ts';
 import type { PaymentRequest } from './history.ts';
 import type { RequestState } from './tables.ts';
@@ -29,7 +29,7 @@ export async function followRequest(tx: Tx, { purchaseId, state: requestState }:
   if (purchaseId === null) return;
   const [purchase] = await tx.select().from(purchases).where(eq(purchases.id, purchaseId)).for('update');
   if (!purchase) throw new Error('a payment request for a purchase that is not there');
-  const state = standing[requestState];
+  const state = await standOf(tx, purchase, standing[requestState]);
   if (purchase.state === state) return;
   const [moved] = await tx
     .update(purchases)
@@ -42,4 +42,18 @@ export async function followRequest(tx: Tx, { purchaseId, state: requestState }:
   if (!moved) throw new Error('a purchase that vanished');
   await note(tx, purchaseId, { actor: 'chain', what: `purchase_${state}`, detail: { payment_request: requestState } });
   await tellPurchase(tx, moved);
+}
+
+/**
+ * It had ended, and what it was for is bought in another way: of a purpose one such payment is open at a time
+ * (`arrivals/buy.ts`). So it stays over until it is completed after all.
+ */
+async function standOf(tx: Tx, { id, state, forType, forId }: Purchase, wanted: PurchaseState): Promise<PurchaseState> {
+  if (wanted !== 'pending' || state === 'pending' || forType === null || forId === null) return wanted;
+  const isOther = and(
+    ...[eq(purchases.forType, forType), eq(purchases.forId, forId), ne(purchases.id, id)],
+    ...[eq(purchases.state, 'pending'), ne(purchases.method, 'lightning')],
+  );
+  if ((await tx.$count(purchases, isOther)) === 0) return wanted;
+  return state === 'cancelled' ? 'cancelled' : 'expired';
 }
