@@ -236,4 +236,20 @@ describeOnChain('an ask that is paid on chain', () => {
     expect(paid.settlements).toMatchObject([{ rail: 'evm', taken: 30 }]);
     expect((await payer.client.ok('GET', `/v1/purchases/${purchase.id}`)).status).toBe('completed');
   });
+
+  test("a payer that is not the account's is refused where it stands", async () => {
+    const { operator, chain } = stage;
+    const [payer, stranger] = [await newPayer(stage), await newPayer(stage)];
+    const asset = dollarsOf(chain);
+    const service = await operator.ok('POST', '/v1/admin/services', {
+      body: {
+        ...{ name: 'On chain', credit_cost: 30, executor: { endpoint: 'https://executor.example.com/' } },
+        payment: { rails: [{ rail: 'evm', asset, price_per_credit: '1000' }] },
+      },
+    });
+    const workflow = await workflowOf(payer.client, service);
+    const ask = askOf(await payer.client.post(`/v1/workflows/${workflow.id}/runs`, upfront));
+    const refused = await pay(payer.client, ask, { rail: 'evm', asset, payer: stranger.did });
+    expect(refused.body).toMatchObject({ status: 422, code: 'did_required', errors: [{ pointer: '/payer' }] });
+  });
 });

@@ -70,7 +70,7 @@ export async function buyFor(tx: Tx, deps: BuyDeps, wanted: Wanted): Promise<Pur
   if (price.rail === 'evm') {
     const { asset, amount, payer, terms } = price;
     const of = { merchantId: null, purchaseId: purchase.id, pageToken: purchase.pageToken };
-    const asked = { payerDid: await payerOf(tx, { accountId, payer }), asset, amount, description: name };
+    const asked = { payerDid: await payerOf(tx, { accountId, payer }, '/payer'), asset, amount, description: name };
     const until = { late: 'refundable', expiresInS: EXPIRES_IN_S.evm } as const;
     await createRequest(tx, deps, { ...of, ...asked, purpose: { type: 'credits', credits }, ...until }, terms);
   }

@@ -39,7 +39,7 @@ export async function buyOnChain(
     const before = await takeKey(tx, vault, keyed);
     if (before?.resourceId) return { purchaseId: before.resourceId, replayed: true };
     if (!price) throw invalidField('/method/asset', 'has no price for this package', 'method_unavailable');
-    const payerDid = await payerOf(tx, order);
+    const payerDid = await payerOf(tx, order, '/method/payer');
     const purchase = await recordPurchase(tx, deps, { ...order, method: 'crypto', expiresInS: EXPIRES_IN_S });
     await createRequest(tx, { evm, publicUrl }, requestFor(purchase, payerDid, price), terms);
     await rememberKey(tx, vault, keyed, { resourceId: purchase.id });
@@ -57,10 +57,14 @@ const requestFor = (purchase: Purchase, payerDid: string, { asset, amount }: { a
 });
 
 /** What is paid on chain is agreed to by a DID of the account. */
-export async function payerOf(tx: Tx, { accountId, payer }: Pick<ChainOrder, 'accountId' | 'payer'>): Promise<string> {
+export async function payerOf(
+  tx: Tx,
+  { accountId, payer }: Pick<ChainOrder, 'accountId' | 'payer'>,
+  pointer: string,
+): Promise<string> {
   const own = (await listDids(tx, accountId)).map(({ did }) => did);
   const wanted = payer === null ? own[0] : parseDid(payer).did;
   if (wanted === undefined || !own.includes(wanted))
-    throw invalidField('/method/payer', 'must be a DID of this account; link one first', 'did_required');
+    throw invalidField(pointer, 'must be a DID of this account; link one first', 'did_required');
   return wanted;
 }
