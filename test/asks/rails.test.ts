@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { fromWire } from '../../src/platform/ids.ts';
-import { describeOnChain, dollarsOf, payDollars } from '../harness/chain.ts';
+import { describeOnChain, dollarsOf, etherOf, payDollars } from '../harness/chain.ts';
 import { eventually, type Json } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
 import { agree, newPayer, openRequestStage, type RequestStage, standing, submit } from '../payments/request-stage.ts';
@@ -235,6 +235,26 @@ describeOnChain('an ask that is paid on chain', () => {
     );
     expect(paid.settlements).toMatchObject([{ rail: 'evm', taken: 30 }]);
     expect((await payer.client.ok('GET', `/v1/purchases/${purchase.id}`)).status).toBe('completed');
+  });
+
+  test('in another asset, or by another DID, than a payment that is under way: that one is named', async () => {
+    const { operator, chain } = stage;
+    const payer = await newPayer(stage);
+    const [dollars, coin] = [dollarsOf(chain), etherOf(chain)];
+    const service = await operator.ok('POST', '/v1/admin/services', {
+      body: {
+        ...{ name: 'Two assets', credit_cost: 30, executor: { endpoint: 'https://executor.example.com/' } },
+        payment: { rails: [dollars, coin].map((asset) => ({ rail: 'evm', asset, price_per_credit: '1000' })) },
+      },
+    });
+    const workflow = await workflowOf(payer.client, service);
+    const ask = askOf(await payer.client.post(`/v1/workflows/${workflow.id}/runs`, upfront));
+    const opened = await pay(payer.client, ask, { rail: 'evm', asset: dollars });
+    expect((await pay(payer.client, ask, { rail: 'evm', asset: dollars })).body.purchase_id).toBe(
+      opened.body.purchase_id,
+    );
+    const other = await pay(payer.client, ask, { rail: 'evm', asset: coin });
+    expect([other.status, other.body.purchase_id]).toEqual([409, opened.body.purchase_id]);
   });
 
   test("a payer that is not the account's is refused where it stands", async () => {

@@ -9,6 +9,7 @@ import type { Terms as ChainTerms } from '../rails/evm/terms.ts';
 import type { LightningRail } from '../rails/lightning/lightning.ts';
 import { payerOf } from '../requests/buy.ts';
 import { createRequest } from '../requests/create.ts';
+import { paymentRequests } from '../requests/tables.ts';
 import { purchases } from '../tables.ts';
 import type { Purpose } from './settle.ts';
 
@@ -53,7 +54,7 @@ export async function buyFor(tx: Tx, deps: BuyDeps, wanted: Wanted): Promise<Pur
   const method = METHOD[price.rail];
   const open = await openPurchases(tx, purpose);
   const before = open.find((one) => one.credits === credits && one.method === method);
-  if (before) return before;
+  if (before && (price.rail !== 'evm' || (await isAsked(tx, before, price)))) return before;
   const other = open.find((one) => one.method !== 'lightning');
   if (other && method !== 'lightning')
     throw new Problem('conflict', 'Another payment of it is under way. Pay or cancel that purchase first.', {
@@ -82,3 +83,10 @@ const openPurchases = (tx: Tx, { type, id }: Purpose): Promise<Purchase[]> =>
     .select()
     .from(purchases)
     .where(and(eq(purchases.forType, type), eq(purchases.forId, id), eq(purchases.state, 'pending')));
+
+/** Whether it is paid in this asset, by this DID: the page of one shows no other. */
+async function isAsked(tx: Tx, { id, accountId }: Purchase, price: Extract<Price, { rail: 'evm' }>): Promise<boolean> {
+  const [request] = await tx.select().from(paymentRequests).where(eq(paymentRequests.purchaseId, id));
+  const isPayer = price.payer === null || request?.payerDid === (await payerOf(tx, { accountId, ...price }, '/payer'));
+  return request?.asset.toLowerCase() === price.asset.toLowerCase() && isPayer;
+}
