@@ -126,6 +126,16 @@ test('what is doubtful and wrong besides is refused, not shown to anybody', () =
   expect(judge(zap({ receiptKey: customer, receiptEvent: tampered }))).toMatchObject({ code: 'bad_signature' });
   expect(judge(zap({ receiptKey: customer }), { ask: null })).toMatchObject({ code: 'request_for_other_event' });
   expect(judge(zap({ receiptKey: customer }), { counted: true })).toMatchObject({ code: 'replayed_payment' });
+  const bolt11 = () => 'what cannot be read';
+  expect(judge(zap({ bolt11, receiptEvent: tampered }))).toEqual({ verdict: 'refused', code: 'bad_signature' });
+  expect(judge(zap({ bolt11, requestEvent: tampered }))).toEqual({ verdict: 'refused', code: 'bad_request_signature' });
+  const elsewhere = plus(['lnurl', lnurl('https://elsewhere.example.com/')]);
+  expect(judge(zap({ bolt11, request: elsewhere }), { under: ours })).toMatchObject({ code: 'other_lnurl' });
+});
+
+test('what a stranger says of an invoice that cannot be read is a stranger’s word', () => {
+  const receipt = zap({ receiptKey: customer, bolt11: () => 'what cannot be read' });
+  expect(judge(receipt)).toEqual({ verdict: 'quarantined', code: 'signer_not_provider', payment: null });
 });
 
 test.each<[about: string, verdict: string, amountMsat: bigint, receipt: NostrEvent, terms?: Bad[3]]>([

@@ -45,8 +45,8 @@ async function judge(deps: ReceiptDeps, receipt: NostrEvent): Promise<ReceiptOut
   const { db, rules, maxZapMsat } = deps;
   const read = readReceipt(receipt, rules, new Date());
   if (read.verdict === 'refused') return { verdict: 'refused', code: read.code, payment: null };
+  if (read.payment === null) return quarantine(db, receipt, read.code, null);
   const { payment } = read;
-  if (payment === null) return quarantine(db, receipt, 'bad_invoice', null);
   if (await isPaymentCounted(db, payment.paymentHash)) return { verdict: 'known', code: 'replayed_payment', payment };
   const zapped = await whatWasZapped(db, payment.eventId);
   if (!zapped)

@@ -52,12 +52,11 @@ export interface ZapPayment {
 
 /** `quarantined`: everything else about it is right, so that a person looks; see `QUARANTINED`. */
 export type ReceiptVerdict = { verdict: 'sound'; payment: ZapPayment } | Quarantined | Refused;
-interface Quarantined {
-  verdict: 'quarantined';
-  code: ReceiptCode;
-  /** `null` where the invoice itself cannot be read. */
-  payment: ZapPayment | null;
-}
+type Quarantined = { verdict: 'quarantined'; code: ReceiptCode } & (
+  | { payment: ZapPayment }
+  /** The invoice itself cannot be read. */
+  | { payment: null }
+);
 interface Refused {
   verdict: 'refused';
   code: ReceiptCode;
@@ -93,7 +92,8 @@ export function readReceipt(value: unknown, rules: ReceiptRules, now: Date): Rec
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
     const { code } = refusal;
-    return QUARANTINED.has(code) ? { verdict: 'quarantined', code, payment: null } : { verdict: 'refused', code };
+    if (!QUARANTINED.has(code)) return { verdict: 'refused', code };
+    return { verdict: 'quarantined', code: doubts[0] ?? code, payment: null };
   }
 }
 
@@ -110,18 +110,26 @@ function read(value: unknown, rules: ReceiptRules, now: Date, doubt: Doubt): Zap
   refuseUnless(isHex32(eventId), 'request_e_count');
   refuseUnless(zapped === undefined || zapped === eventId, 'receipt_e_differs');
   refuseUnless(payer === undefined || payer === request.pubkey, 'payer_mismatch');
-  const invoice = readPaid(bolt11, rules.networks);
-  checkAmounts(invoice, [amount, atMostOne(request, 'amount', 'amount_differs')]);
   checkLnurl(atMostOne(request, 'lnurl', 'other_lnurl'), rules.lnurl);
+  const invoice = readPaid(bolt11, rules.networks);
+  if (!invoice) {
+    requireGenuine(receipt, request); // what is set aside is right in all else
+    throw new Refusal('bad_invoice');
+  }
+  checkAmounts(invoice, [amount, atMostOne(request, 'amount', 'amount_differs')]);
   if (!commitsTo(invoice, description, rules.descriptionHash)) doubt('description_hash_mismatch');
   if (receipt.created_at * 1000 > now.getTime() + SKEW_MS) doubt('future');
-  refuseUnless(isGenuine(receipt), 'bad_signature');
-  refuseUnless(isGenuine(request), 'bad_request_signature');
+  requireGenuine(receipt, request);
   return {
     ...{ paymentHash: invoice.paymentHash, amountMsat: invoice.amountMsat, eventId, payer: request.pubkey },
     ...{ paidAt: new Date(receipt.created_at * 1000), invoicedAt: invoice.createdAt },
     preimage: evidenceOf(preimage, invoice.paymentHash),
   };
+}
+
+function requireGenuine(receipt: NostrEvent, request: NostrEvent): void {
+  refuseUnless(isGenuine(receipt), 'bad_signature');
+  refuseUnless(isGenuine(request), 'bad_request_signature');
 }
 
 const isBelieved = ({ pubkey, created_at }: NostrEvent, providers: readonly Provider[]): boolean =>
@@ -172,9 +180,10 @@ function jsonOf(text: string): unknown {
   }
 }
 
-function readPaid(bolt11: string, networks: ReadonlySet<Network>): Invoice & { amountMsat: bigint } {
+/** `undefined`: it cannot be read. */
+function readPaid(bolt11: string, networks: ReadonlySet<Network>): (Invoice & { amountMsat: bigint }) | undefined {
   const invoice = readInvoice(bolt11);
-  if ('unreadable' in invoice) throw new Refusal('bad_invoice');
+  if ('unreadable' in invoice) return undefined;
   refuseUnless(networks.has(invoice.network), 'wrong_network');
   const { amountMsat } = invoice;
   if (amountMsat === null) throw new Refusal('amountless_invoice');
@@ -221,8 +230,8 @@ export type Match = { verdict: 'paid' | 'overpaid' | 'underpaid'; payment: ZapPa
  */
 export function matchReceipt(read: ReceiptVerdict, asked: Asked | undefined, isCounted: boolean): Match {
   if (read.verdict === 'refused') return read;
+  if (read.payment === null) return read;
   const { payment } = read;
-  if (payment === null) return { verdict: 'quarantined', code: 'bad_invoice', payment };
   if (!asked) return { verdict: 'refused', code: 'request_for_other_event' };
   if (asked.payer !== null && asked.payer !== payment.payer) return { verdict: 'refused', code: 'other_payer' };
   if (isCounted) return { verdict: 'refused', code: 'replayed_payment' };
