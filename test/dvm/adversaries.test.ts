@@ -195,19 +195,44 @@ test('what is too large for relays is told by its hash, and the request by its i
   }
 });
 
-test('receipts that anybody can make for nothing fill the work list, and not the disk', async ({ customer }) => {
+describe('a work list that is full', () => {
   const open = async () =>
     (
       await stage.root`select count(*)::int as n from payments.differences where kind = 'zap_receipt' and resolved_at is null`
     )[0]?.['n'];
-  await stage.root`insert into payments.differences (kind, reference, detail)
-    select 'zap_receipt', 'made up ' || n, '{}' from generate_series(1, 200 - ${await open()}::int) n`;
-  const claim = await clientOf(stage.farebox.url).call('POST', '/v1/receipts', {
-    body: { receipt: customer.receipt({ id: 'f'.repeat(64) }, 1_000n) },
+  const bring = (receipt: object) => clientOf(stage.farebox.url).ok('POST', '/v1/receipts', { body: { receipt } });
+  beforeAll(async () => {
+    await stage.root`insert into payments.differences (kind, reference, detail)
+      select 'zap_receipt', 'made up ' || n, '{}' from generate_series(1, 200 - ${await open()}::int) n`;
   });
-  expect(claim.body).toMatchObject({ verdict: 'quarantined', code: 'unmatched' });
-  expect(await open()).toBe(200);
-  await stage.root`delete from payments.differences where reference like 'made up %'`;
+  afterAll(async () => {
+    await stage.root`delete from payments.differences where reference like 'made up %'`;
+  });
+
+  test('receipts that anybody can make for nothing fill it, and not the disk', async ({ customer }) => {
+    const asked = await (await customer.ask(kinds.plain)).word(ASKED);
+    const claim = await bring(customer.sign(9735, customer.receipt(asked, 30_000n).tags));
+    expect(claim).toMatchObject({ verdict: 'quarantined', code: 'signer_not_provider' });
+    expect(await open()).toBe(200);
+  });
+
+  test('what a provider says that was paid is seen by a person nevertheless', async ({ customer }) => {
+    const claim = await bring(customer.receipt({ id: 'f'.repeat(64) }, 1_000n));
+    expect(claim).toMatchObject({ verdict: 'quarantined', code: 'unmatched' });
+    expect(await open()).toBe(201);
+  });
+
+  test('a receipt that its provider has not signed is nobody’s business, whatever its invoice is', async ({
+    customer,
+  }) => {
+    const receipt = customer.receipt({ id: 'f'.repeat(64) }, 1_000n, { invoice: 'what cannot be read' });
+    const before = await open();
+    expect(await bring({ ...receipt, content: 'made up' })).toMatchObject({
+      verdict: 'refused',
+      code: 'bad_signature',
+    });
+    expect(await open()).toBe(before);
+  });
 });
 
 describe('keys that are taken to an account', () => {

@@ -95,7 +95,7 @@ async function book(
 }
 
 const KIND = 'zap_receipt';
-const MAX_QUARANTINED = 200; // open at a time: a person looks at each
+const MAX_BY_STRANGERS = 200; // of what is open at a time: a person looks at each
 
 /**
  * One at a time about one payment. What was for nothing may be for something when its receipt is told again: it is booked, or
@@ -121,8 +121,11 @@ async function quarantine(
     await lockPayment(tx, payment?.paymentHash ?? receipt.id);
     if (await isDealtWith(tx, KIND, [reference, receipt.id])) return true;
     if (payment && (await isPaymentCounted(tx, payment.paymentHash))) return true;
-    // Whoever makes receipts of their own for money that nobody has paid fills the work list, and not the disk.
-    if ((await countDifferences(tx, KIND)) < MAX_QUARANTINED) await differ(tx, KIND, reference, null, detail);
+    // Whoever makes receipts of their own for money that nobody has paid fills the work list, and not the disk; what a
+    // provider tells was paid, and is written down however full it is.
+    const isStrangers = code === 'signer_not_provider';
+    if (!isStrangers || (await countDifferences(tx, KIND)) < MAX_BY_STRANGERS)
+      await differ(tx, KIND, reference, null, detail);
     return false;
   });
   if (isKnown) return { verdict: 'known', code: null, payment };
