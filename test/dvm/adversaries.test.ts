@@ -112,6 +112,27 @@ test('what goes wrong with a secret request is told in secret', async ({ custome
   expect(JSON.parse(decrypt(content, shared))).toEqual([['status', 'error', expect.stringMatching(/\/input\/count/)]]);
 });
 
+test('what cannot be read is told where its author listens, and in secret who asked in secret', async ({
+  customer,
+}) => {
+  const shared = getConversationKey(customer.secret, stage.us);
+  const tags = [
+    ['bid', '21.5'],
+    ['relays', `ws://${silentAt}/there`],
+  ];
+  const job = await customer.ask(kinds.plain, [['encrypted']], { content: encrypt(JSON.stringify(tags), shared) });
+  const open = await customer.ask(kinds.plain, tags);
+  for (const { id, over } of [job, open]) {
+    expect(await over()).toEqual([ERROR]);
+    const [kept] = await stage.root`select relays from workflows.nostr_jobs where id = ${id}`;
+    expect(kept?.['relays']).toEqual([`ws://${silentAt}/there`]);
+  }
+  const { tags: said, content } = await job.word(ERROR);
+  expect(JSON.stringify(said)).not.toMatch(/bid/);
+  expect(JSON.parse(decrypt(content, shared))).toEqual([['status', 'error', expect.stringMatching(/bid/)]]);
+  expect(infoOf(await open.word(ERROR))).toMatch(/bid/);
+});
+
 // REQ E6.1
 test.for([
   ['a parameter', [['param', 'note', '4242 4242 4242 4242']], ''],

@@ -4,7 +4,7 @@ import { failpoint } from '../../platform/failpoints.ts';
 import { isHex32, type NostrEvent, publicKeyOf, tagValues } from '../../platform/nostr/event.ts';
 import { accountOfKey, isCustomer } from './customers.ts';
 import type { DvmDeps } from './deps.ts';
-import { CardNumberSent, type Cipher, readRequest, Unreadable } from './request.ts';
+import { CardNumberSent, type Cipher, envelopeOf, readRequest, Unreadable } from './request.ts';
 import { say } from './say.ts';
 import { jobs } from './tables.ts';
 
@@ -38,7 +38,7 @@ export function createIntake(deps: DvmDeps): Intake {
   const takeRequest = async (event: NostrEvent) => {
     if (!tagValues(event, 'p').includes(us) || JSON.stringify(event).length > MAX_SIZE) return count('ignored');
     if (limits.keys.isSpent(event.pubkey)) return count('too_many');
-    const { cipher, relays, cardNumber } = envelopeOf(event, key);
+    const { cipher, relays, cardNumber } = answerTo(event, key);
     const counted: (() => void)[] = [];
     const write = async (tx: Tx) => {
       if (await isKnown(tx, event.id)) return 'repeated';
@@ -91,8 +91,8 @@ export function createIntake(deps: DvmDeps): Intake {
 
 const isKnown = async (tx: Tx, id: string): Promise<boolean> => (await tx.$count(jobs, eq(jobs.id, id))) > 0;
 
-/** How it is to be answered; what cannot be read is told so, in clear. */
-function envelopeOf(
+/** How it is to be answered. Of a card number nothing is kept, and it is told in clear. */
+function answerTo(
   event: NostrEvent,
   key: Uint8Array,
 ): { cipher: Cipher | null; relays: string[]; cardNumber?: string } {
@@ -100,7 +100,7 @@ function envelopeOf(
     return readRequest(event, key);
   } catch (fault) {
     if (fault instanceof CardNumberSent) return { cipher: null, relays: [], cardNumber: fault.message };
-    if (fault instanceof Unreadable) return { cipher: null, relays: [] };
+    if (fault instanceof Unreadable) return envelopeOf(event, key);
     throw fault;
   }
 }

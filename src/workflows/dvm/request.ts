@@ -44,11 +44,27 @@ export function readRequest(event: NostrEvent, key: Uint8Array): JobRequest {
     input,
     bidMsat: bidOf(tags),
     payment: payment === 'upfront' || payment === 'after' ? payment : undefined,
-    relays: (all('relays')[0] ?? []).slice(1, 1 + MAX_RELAYS),
+    relays: relaysIn(tags),
     until: expirationOf(event),
     cipher,
   };
 }
+
+/** How a request is answered that cannot be read: where and as its author wanted, as far as that can be read. */
+export function envelopeOf(event: NostrEvent, key: Uint8Array): Pick<JobRequest, 'cipher' | 'relays'> {
+  const cipher = cipherOf(event);
+  if (cipher === null) return { cipher, relays: relaysIn(event.tags) };
+  try {
+    const hidden = hiddenTags(event, key, cipher);
+    return { cipher, relays: relaysIn([...event.tags, ...hidden]).filter(isText) };
+  } catch (fault) {
+    if (fault instanceof Unreadable) return { cipher: null, relays: relaysIn(event.tags) };
+    throw fault;
+  }
+}
+
+const relaysIn = (tags: string[][]): string[] =>
+  (tags.find(([name]) => name === 'relays') ?? []).slice(1, 1 + MAX_RELAYS);
 
 /** Neither a part of the input nor a sum. */
 const isOther = ([name = '']: string[]) => !['param', 'i', 'output', 'bid'].includes(name);
