@@ -1,17 +1,18 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { decrypt, encrypt, getConversationKey } from 'nostr-tools/nip44';
 import { afterAll, test as baseTest, beforeAll, describe, expect } from 'vitest';
 import { openDatabase } from '../../src/platform/database/clients.ts';
 import { createMetrics } from '../../src/platform/metrics.ts';
 import { rememberDefinitions } from '../../src/workflows/definitions.ts';
 import { begin } from '../../src/workflows/dvm/begin.ts';
-import { accountOfKey } from '../../src/workflows/dvm/customers.ts';
+import { accountOfKey, workflowFor } from '../../src/workflows/dvm/customers.ts';
 import type { DvmDeps } from '../../src/workflows/dvm/deps.ts';
 import { createIntake } from '../../src/workflows/dvm/intake.ts';
 import { jobs } from '../../src/workflows/dvm/tables.ts';
+import { services } from '../../src/workflows/tables.ts';
 import { type Client, clientOf, eventually } from '../harness/client.ts';
 import { startProxy } from '../harness/tcp-proxy.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
@@ -313,6 +314,40 @@ describe('as one replica sees it', () => {
     await begin(deps, { ...job, isWithdrawn: true });
     await begin(deps, job); // as it was read before that
     expect(await runsOf(customer)).toEqual([{ state: 'cancelled', paid: 0, returned: 0 }]);
+  });
+
+  test('a price that is changed while a job is begun is asked for, and not taken from whoever has bid less', async ({
+    customer,
+  }) => {
+    const { service, kind } = await stage.sell();
+    await withCredits(customer, 100n);
+    const { id, pubkey, ...rest } = customer.sign(kind, [
+      ['p', stage.us],
+      ['bid', '30000'],
+    ]);
+    const accountId = await deps.db.transaction((tx) => accountOfKey(tx, pubkey));
+    const row = { id, accountId, pubkey, request: { id, pubkey, ...rest }, relays: [], lastWordAt: seconds() };
+    const nextAt = sql`now() + interval '1 hour'`; // it is nobody's but this test's
+    const [job] = await deps.db
+      .insert(jobs)
+      .values({ ...row, nextAt })
+      .returning();
+    if (!job) throw new Error('no job');
+    let isChanged = false;
+    const find = async (workflowId: string) => {
+      if (!isChanged) {
+        isChanged = true;
+        await stage.operator.ok('PATCH', `/v1/admin/services/${service.id}`, { body: { credit_cost: 60 } });
+        const [now] = await deps.db.select().from(services).where(eq(services.nostrKind, kind));
+        if (now) await deps.db.transaction((tx) => workflowFor(tx, accountId, now)); // by another job of the key
+      }
+      return deps.definitions.find(workflowId);
+    };
+    const definitions = { find, forget: deps.definitions.forget };
+    await begin({ ...deps, definitions }, job).catch(() => {});
+    await begin(deps, job); // as after every fault
+    expect((await runsOf(customer)).at(-1)).toEqual({ state: 'awaiting_payment', paid: 0, returned: 0 });
+    expect(await balanceOf(stage, customer)).toMatchObject({ available: 100, held: 0 });
   });
 
   test('a key is not taken along while a job of it is being written down', async ({ customer }) => {

@@ -18,6 +18,8 @@ import { jobs } from './tables.ts';
 /** Begins a job: finds who does it, and starts or asks. The run's key is the id of the request, so that again is a replay. */
 
 const MAX_AGE_MS = 24 * 3_600_000;
+/** Begun again it is another matter: somebody else is at it, or its price was changed a moment ago. */
+const PASSING = new Set(['request_in_flight', 'price_changed']);
 
 type Outcome = { runId: string } | { word: Word };
 
@@ -72,7 +74,7 @@ async function attempt(deps: DvmDeps, job: Job): Promise<Outcome> {
     return { runId: (await start(deps, job, service, asked)).run.id };
   } catch (fault) {
     if (fault instanceof Unreadable) return error(fault.message);
-    if (fault instanceof Problem && fault.status < 500 && fault.code !== 'request_in_flight') return refusalOf(fault);
+    if (fault instanceof Problem && fault.status < 500 && !PASSING.has(fault.code)) return refusalOf(fault);
     throw fault;
   }
 }
@@ -89,7 +91,8 @@ async function start(deps: DvmDeps, job: Job, service: Service, asked: JobReques
   const { accountId } = job;
   const workflow = await deps.db.transaction((tx) => workflowFor(tx, accountId, service));
   const order: RunOrder = {
-    ...{ accountId, workflowId: workflow.id, ...keyOf(job), expectedCost: null, isAsked: true },
+    // At the price that the bid is compared with: another job of the key may agree to a new one meanwhile.
+    ...{ accountId, workflowId: workflow.id, ...keyOf(job), expectedCost: workflow.creditCost, isAsked: true },
     input: fitTo(service.inputSchema as object, asked.input),
     payment: service.payment.mode === 'flexible' ? asked.payment : undefined,
     until: asked.until ?? undefined,
