@@ -5,6 +5,7 @@ import { eq, sql } from 'drizzle-orm';
 import { decrypt, encrypt, getConversationKey } from 'nostr-tools/nip44';
 import { afterAll, test as baseTest, beforeAll, describe, expect } from 'vitest';
 import { openDatabase } from '../../src/platform/database/clients.ts';
+import { toWire } from '../../src/platform/ids.ts';
 import { createMetrics } from '../../src/platform/metrics.ts';
 import { rememberDefinitions } from '../../src/workflows/definitions.ts';
 import { begin } from '../../src/workflows/dvm/begin.ts';
@@ -364,6 +365,22 @@ describe('as one replica sees it', () => {
       return { linked };
     });
     expect((await reply.linked).status).toBe(409);
+  });
+
+  test('a key that is taken along while its first job is being written down: the job is the account’s', async ({
+    customer,
+  }) => {
+    const person = await stage.customer();
+    const { pubkey } = customer;
+    const slow = await stage.root.reserve();
+    await slow`begin`;
+    await slow`insert into identity.accounts (id, shadow_of) values (gen_random_uuid(), ${`nostr:${pubkey}`})`;
+    const finding = deps.db.transaction((tx) => accountOfKey(tx, pubkey)); // waits for what will never have been there
+    await sleep(300);
+    expect((await linking(person, customer)).status).toBe(200);
+    await slow`rollback`;
+    slow.release();
+    expect(toWire('account', await finding)).toBe(person.accountId);
   });
 
   test('requests that the database could not take leave room for the next one', async ({ customer }) => {

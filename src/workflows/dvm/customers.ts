@@ -19,8 +19,8 @@ export async function accountOfKey(tx: Tx, pubkey: string): Promise<string> {
     .for('share');
   if (known) return known.accountId;
   const { id: accountId } = await openShadowAccount(tx, shadowOf(pubkey));
-  await tx.insert(customers).values({ pubkey, accountId }).onConflictDoNothing();
-  return accountId;
+  const [made] = await tx.insert(customers).values({ pubkey, accountId }).onConflictDoNothing().returning();
+  return made ? accountId : accountOfKey(tx, pubkey); // somebody was faster: its holder may have linked it
 }
 
 export const isCustomer = async (on: Tx, pubkey: string): Promise<boolean> =>
