@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { startRelay } from '../../sandbox/nostr/relay.ts';
 import { publicKeyOf } from '../../src/platform/nostr/event.ts';
 import { eventually } from '../harness/client.ts';
@@ -51,6 +51,20 @@ test('a relay that ends a question until it knows us is asked again', async () =
       ],
     }),
   ]);
+});
+
+test('a relay that ends a question a thousand times is asked again once', async () => {
+  const waits = vi.spyOn(globalThis, 'setTimeout');
+  onTestFinished(() => waits.mockRestore());
+  const event = note();
+  const relay = await hostileRelay(([type, id], say) => {
+    if (type !== 'REQ') return;
+    if (relay.heard.length === 1) for (let n = 0; n < 1_000; n += 1) say(text('CLOSED', id, 'error: not now'));
+    else say(text('EVENT', id, event));
+  });
+  const { heard } = listen(relaysFor([relay.url], { catchUpEveryMs: 60_000 }));
+  await has(heard, event.content); // by the look that follows a connection
+  expect(waits.mock.calls.filter(([, ms]) => ms === 30_000)).toHaveLength(1);
 });
 
 test('a relay that asks again and again who we are is told five times', async () => {

@@ -153,7 +153,7 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
   };
 
   const hearClosed = (one: Asked | undefined, reason: string) => {
-    if (!one) return;
+    if (!one?.sent) return; // however often it says so: once is enough
     one.sent = null;
     if (isToldToIntroduce(reason) && introduce()) return;
     log.debug({ relay: url, reason }, 'a relay has ended what it was asked for');
