@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../harness/client.ts';
 import { listen, makers, note, now, relaysFor, type TestRelay } from './stage.ts';
@@ -109,4 +111,23 @@ test('the same from two relays is heard once, and one that is away is called aga
   expect([...(await waiting).values()]).toEqual([{ outcome: 'taken' }, { outcome: 'taken' }]);
   await others.publish(second);
   await hears(heard, [first.content, second.content]);
+});
+
+test('what nobody follows any more is forgotten', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  const relays = relaysFor(['ws://127.0.0.1:1']);
+  const followAndLeave = () => {
+    const interest = { filters: () => [], startAt: async () => new Date(), onEvent: async () => {} };
+    relays.follow(interest)();
+    return new WeakRef(interest);
+  };
+  const left = followAndLeave();
+  await eventually(
+    async () => {
+      collect();
+      return left.deref() === undefined;
+    },
+    (isForgotten) => isForgotten,
+  );
 });

@@ -101,6 +101,7 @@ export function openRelays(options: RelaysOptions): Relays {
       for (const relay of relays) if (relay.isOpen) hearing.catchUp(relay);
       const timer = setInterval(() => relays.forEach(hearing.catchUp), catchUpEveryMs).unref();
       const leave = () => {
+        stop.signal.removeEventListener('abort', leave);
         clearInterval(timer);
         listeners.delete(hearing.catchUp);
         for (const end of ends) end();
