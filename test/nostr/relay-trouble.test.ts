@@ -202,6 +202,14 @@ test('relays of strangers are handed what is for them, unless they lie where str
   expect((await relays.publish(note(), many)).size, 'our own and eight').toBe(9);
 });
 
+test('a relay of ours that somebody names in another spelling is not called twice', async () => {
+  const [ours, theirs] = [await startRelay(), await startRelay()];
+  onTestFinished(async () => void (await Promise.all([ours.close(), theirs.close()])));
+  const relays = relaysFor([ours.url], { allow: [`127.0.0.1:${ours.port}`, `127.0.0.1:${theirs.port}`] });
+  const named = [`${ours.url}/`, ours.url.replace('ws', 'WS'), theirs.url, `${theirs.url}/`];
+  expect((await relays.publish(note(), named)).size).toBe(2);
+});
+
 test('strangers are called by the dozen and not by the thousand', async () => {
   const calls = new Set<Socket>();
   const silent = createServer((socket) => void calls.add(socket)).listen(0, '127.0.0.1');

@@ -78,8 +78,9 @@ export function openRelays(options: RelaysOptions): Relays {
     return relay;
   });
 
+  const ours = new Set(options.urls.map(addressOf));
   const mayCall = (url: string): boolean =>
-    URL.canParse(url) && !options.urls.includes(url) && refusalOf(new URL(url), 'ws', isAllowed) === undefined;
+    URL.canParse(url) && !ours.has(addressOf(url)) && refusalOf(new URL(url), 'ws', isAllowed) === undefined;
 
   /** One errand: nobody stays connected because a stranger has named an address. */
   let errands = 0;
@@ -111,7 +112,7 @@ export function openRelays(options: RelaysOptions): Relays {
     },
     publish: async (event, strangers = [], onTaken) => {
       const most = Math.min(MAX_STRANGERS, Math.max(0, MAX_ERRANDS - errands));
-      const named = [...new Set(strangers)].filter(mayCall).slice(0, most);
+      const named = [...new Map(strangers.filter(mayCall).map((url) => [addressOf(url), url])).values()].slice(0, most);
       const answerOf = async (url: string, handed: Promise<Published>) => {
         const published = await handed;
         if (published.outcome === 'taken') onTaken?.();
@@ -218,6 +219,9 @@ function hear(interest: Interest, { log, signal, onCaughtUp }: HearingOptions) {
     catchUp: (relay: Relay) => void catchUp(relay),
   };
 }
+
+/** The same for all spellings: many clients put a slash behind the name. */
+const addressOf = (url: string): string => new URL(url).href;
 
 const secondsOf = (date: Date) => Math.floor(date.getTime() / 1000);
 
