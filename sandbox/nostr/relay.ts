@@ -13,6 +13,8 @@ export interface RelayOptions {
   port?: number;
   /** Set: whoever writes has to say who it is (NIP-42). */
   hostname?: string;
+  /** Events that one question is answered with at the most, whatever it asks for. */
+  most?: number;
 }
 
 export interface StandInRelay {
@@ -33,8 +35,8 @@ export interface StandInRelay {
   close(): Promise<void>;
 }
 
-export async function startRelay({ port = 0, hostname }: RelayOptions = {}): Promise<StandInRelay> {
-  const memory = new Memory();
+export async function startRelay({ port = 0, hostname, most = MOST }: RelayOptions = {}): Promise<StandInRelay> {
+  const memory = new Memory(most);
   const relay = new NostrRelay(memory, {
     logLevel: LogLevel.ERROR,
     filterResultCacheTtl: 0,
@@ -101,10 +103,16 @@ async function listen(port: number): Promise<WebSocketServer> {
   return server;
 }
 
-const MOST = 500; // events that one question is answered with, as on real relays
+const MOST = 500; // as on many real relays
 
 class Memory extends EventRepository {
   private readonly events = new Map<string, NostrEvent>();
+  private readonly most: number;
+
+  constructor(most: number) {
+    super();
+    this.most = most;
+  }
 
   isSearchSupported(): boolean {
     return false;
@@ -130,7 +138,7 @@ class Memory extends EventRepository {
     return [...this.events.values()]
       .filter((event) => matchFilter(filter as never, event))
       .sort((a, b) => b.created_at - a.created_at)
-      .slice(0, Math.min(filter.limit ?? MOST, MOST));
+      .slice(0, Math.min(filter.limit ?? this.most, this.most));
   }
 
   all(): NostrEvent[] {

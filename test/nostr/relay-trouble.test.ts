@@ -167,6 +167,63 @@ test('… of all that is asked for, however old the one thing is that another qu
   );
 });
 
+/** A relay that tells so much at once, what it has kept at these times, and one that is older than all of them. */
+async function kept(most: number, times: number[]) {
+  const relay = await startRelay({ most });
+  onTestFinished(() => relay.close());
+  const others = relaysFor([relay.url], { key: null });
+  const key = new Uint8Array(32).fill(7);
+  const at = Math.floor(Date.now() / 1000) - 1_000;
+  const notes = times.map((ago, n) => note({ content: `n${n}`, created_at: at - ago }, key));
+  const older = note({ content: 'older', created_at: at - 2_000 }, key);
+  await Promise.all([...notes, older].map((one) => others.publish(one)));
+  return { url: relay.url, count: notes.length + 1 };
+}
+const inRow = (count: number) => Array.from({ length: count }, (_, n) => n);
+
+test('… however little it gives at a time', async () => {
+  const { url, count } = await kept(100, inRow(300));
+  const { heard } = listen(relaysFor([url]));
+  await eventually(
+    async () => heard.length,
+    (length) => length === count,
+  );
+});
+
+test('more of one second than a relay tells at once hides nothing that is older', async () => {
+  const { url } = await kept(100, Array<number>(150).fill(0));
+  const { heard } = listen(relaysFor([url]));
+  await has(heard, 'older');
+});
+
+test('a flood of more than is read at once is read to its end, and keeps no other question from being heard', async () => {
+  const at = Math.floor(Date.now() / 1000) - 1_000;
+  const forged = { ...note(), id: 'a'.repeat(64) };
+  const flood = inRow(11_000).map((n) => ({ ...forged, created_at: at - Math.floor(n / 4) }));
+  const [behind, other] = [note({ content: 'behind', created_at: at - 5_000 }), note({ content: 'other', kind: 5 })];
+  const relay = await hostileRelay(([type, id, filter], say) => {
+    if (type !== 'REQ') return;
+    const { kinds, until = at + 2_000, limit = 0 } = filter as { kinds?: number[]; until?: number; limit?: number };
+    const all = kinds?.includes(5) ? [other] : [...flood, behind];
+    const told = all.filter(({ created_at }) => created_at <= until).slice(0, limit);
+    for (const one of told) say(text('EVENT', id, one));
+    say(text('EOSE', id));
+  });
+  const relays = relaysFor([relay.url], { catchUpEveryMs: 500 });
+  const { heard } = listen(relays, {
+    filters: (since) => [
+      { kinds: [5600], since },
+      { kinds: [5], since },
+    ],
+  });
+  await has(heard, 'other');
+  await has(heard, 'behind');
+  await eventually(
+    async () => relays.standing(),
+    ([one]) => one?.caughtUpAt !== null,
+  );
+});
+
 test('relays of strangers are handed what is for them, unless they lie where strangers have no business', async () => {
   const [ours, theirs] = [await startRelay(), await startRelay()];
   onTestFinished(async () => void (await Promise.all([ours.close(), theirs.close()])));

@@ -47,11 +47,11 @@ const CATCH_UP_EVERY_MS = 60_000;
 /** Events carry the time at which they say they were made, and relays take them later. */
 const OVERLAP_S = 2 * 3_600;
 const LIVE_OVERLAP_S = 300;
-const PAGE = 250; // relays give 500 at the most, as a rule
-const MAX_PAGES = 40;
+const PAGE = 250; // relays give 500 at the most, as a rule, and some of them 100
+const MAX_PAGES = 40; // of one question at a look
 const PAGE_WITHIN_MS = 15_000;
 const PUBLISH_WITHIN_MS = 8_000;
-const REMEMBERED = 20_000; // ids
+const REMEMBERED = 100_000; // ids, some ten MiB: what is looked at again each minute is not to be verified each time
 const MAX_STRANGERS = 8; // that one event is published to
 const MAX_ERRANDS = 64; // to strangers at a time
 
@@ -147,6 +147,8 @@ function hear(interest: Interest, { log, signal, onCaughtUp }: HearingOptions) {
   const inHand = new Map<string, Promise<void>>();
   const heardUntil = new Map<string, Date>();
   const catchingUp = new Set<string>();
+  /** By relay and question, where the last look stopped: a flood is read to its end, and nobody is deaf to what lies behind it. */
+  const stoppedAt = new Map<string, Map<string, number>>();
   let failures = 0;
 
   const isKnown = (id: string) => known.has(id) || inHand.has(id);
@@ -162,31 +164,52 @@ function hear(interest: Interest, { log, signal, onCaughtUp }: HearingOptions) {
     void done.then(() => inHand.delete(event.id));
   };
 
-  /** Each question by itself: one that finds something old would skip what another one has not told yet. */
+  /**
+   * Each question by itself: one that finds something old would skip what another one has not told yet, and one with more than
+   * is read at once, as a flood makes it, would keep the others from being heard.
+   */
   const readKept = async (relay: Relay, since: number): Promise<boolean> => {
-    for (const filter of interest.filters(since)) if (!(await readPages(relay, filter))) return false;
-    return true;
+    const before = stoppedAt.get(relay.url);
+    const stopped = new Map<string, number>();
+    const pages = { largest: 0 };
+    let isWhole = true;
+    for (const filter of interest.filters(since)) {
+      const question = JSON.stringify(filter);
+      const read = await readPages(relay, filter, pages, before?.get(question));
+      if (read !== 'all') isWhole = false;
+      if (typeof read === 'number') stopped.set(question, read);
+    }
+    stoppedAt.set(relay.url, stopped);
+    return isWhole;
   };
 
-  /** All that the relay has kept, page by page, the newest first. */
-  const readPages = async (relay: Relay, filter: Filter): Promise<boolean> => {
-    let until: number | undefined;
+  /** All that the relay has kept, page by page, the newest first. A number: there is more, from that second back. */
+  const readPages = async (
+    relay: Relay,
+    filter: Filter,
+    pages: { largest: number },
+    from: number | undefined,
+  ): Promise<'all' | 'cut off' | number> => {
+    let until = from;
     for (let page = 0; page < MAX_PAGES; page += 1) {
       let count = 0;
       let oldest = Number.POSITIVE_INFINITY;
-      const filters = [{ ...filter, limit: PAGE, ...(until ? { until } : {}) }];
+      const filters = [{ ...filter, limit: PAGE, ...(until === undefined ? {} : { until }) }];
       const onSeen = ({ created_at }: NostrEvent) => {
         count += 1;
         oldest = Math.min(oldest, created_at);
       };
       const onEvent = (event: NostrEvent) => take(event, relay.url);
-      if (!(await relay.query(filters, { onSeen, isKnown, onEvent }, PAGE_WITHIN_MS))) return false;
-      // A page of one second alone would be asked for without end.
-      if (count < PAGE || oldest === until) return true;
-      until = oldest;
+      if (!(await relay.query(filters, { onSeen, isKnown, onEvent }, PAGE_WITHIN_MS))) return 'cut off';
+      // Each relay has a limit of its own, which nobody knows, and leaves some out that it counts: much less than that is the end.
+      if (count * 2 < pages.largest || count === 0) return 'all';
+      pages.largest = Math.max(count, pages.largest);
+      // A page of one second alone would be asked for without end: the rest of that second cannot be had, what is older can.
+      until = oldest === until ? oldest - 1 : oldest;
+      if (until < (filter.since ?? 0)) return 'all';
     }
-    log.warn({ relay: relay.url }, 'a relay has more than is read of it at once; it is not heard to the end');
-    return false;
+    log.warn({ relay: relay.url }, 'a relay has more than is read of it at once; the next look goes on from there');
+    return until ?? 'cut off';
   };
 
   const catchUp = async (relay: Relay) => {
@@ -196,6 +219,7 @@ function hear(interest: Interest, { log, signal, onCaughtUp }: HearingOptions) {
       const at = new Date();
       const before = failures;
       const from = heardUntil.get(relay.url) ?? (await interest.startAt(relay.url));
+      heardUntil.set(relay.url, from); // the same questions the next time, so that they go on where they stopped
       const isWhole = await readKept(relay, secondsOf(from) - OVERLAP_S);
       await Promise.all(inHand.values());
       if (!isWhole || failures > before) return;
