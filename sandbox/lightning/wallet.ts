@@ -43,6 +43,8 @@ export interface WalletFaults {
   isGenerous?: boolean;
   network?: 'bc';
   expiryS?: number;
+  /** Its clock. */
+  behindS?: number;
 }
 
 export interface StandInWallet {
@@ -109,6 +111,7 @@ export async function startWallet({
           amountMsat: BigInt(amount + (faults.msatAdded ?? 0)),
           ...(description_hash ? { descriptionHash: description_hash } : { description: description ?? '' }),
           expiryS: faults.expiryS ?? expiry ?? 3_600,
+          createdAt: new Date(Date.now() - (faults.behindS ?? 0) * 1000),
           ...(faults.network ? { network: faults.network } : {}),
         });
         known.set(minted.paymentHash, transactionOf(minted, amount, description ?? ''));

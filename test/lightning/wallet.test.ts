@@ -77,6 +77,15 @@ test('more than a page of payments is listed page by page', async () => {
   ]);
 });
 
+test('a wallet whose clock is behind tells of what was paid since, all the same', async () => {
+  const since = new Date();
+  wallet.control.faults({ behindS: 60 });
+  const { paymentHash } = await make();
+  await wallet.control.pay(paymentHash);
+  const payment = { paymentHash, amountMsat: 21_000n, isSettled: true };
+  expect(await rail.list(since, 0)).toMatchObject({ value: { payments: expect.arrayContaining([payment]) } });
+});
+
 // What it says beside the invoice does not count, and an invoice of something else is none of ours.
 test.each<[about: string, faults: WalletFaults, reason: string]>([
   ['an invoice of another amount', { msatAdded: 1 }, 'amount_differs'],

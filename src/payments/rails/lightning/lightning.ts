@@ -48,6 +48,7 @@ export interface LightningOptions {
 
 const PAGE = 20; // wallets give no more at once (NIP-47, list_transactions)
 const MAX_DESCRIPTION = 500;
+const SKEW_S = 120; // between our clock and the wallet's, which says when an invoice was made
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const msat = z.int().min(0).transform(BigInt);
@@ -93,7 +94,7 @@ export function createLightningRail({ networks, ...options }: LightningOptions):
       return { outcome: 'unknown', reason: UNREADABLE };
     },
     list: async (since, offset) => {
-      const from = Math.floor(since.getTime() / 1000);
+      const from = Math.floor(since.getTime() / 1000) - SKEW_S;
       const params = { from, limit: PAGE, offset, unpaid: false, type: 'incoming' };
       const listed = await wallet.ask('list_transactions', params, List);
       if (listed.outcome !== 'ok') return listed;
