@@ -53,6 +53,20 @@ test('a relay that ends a question until it knows us is asked again', async () =
   ]);
 });
 
+test('a relay that does not believe us at first is told once more who we are, when it asks', async () => {
+  const event = note();
+  const introductions = () => relay.heard.filter(([type]) => type === 'AUTH').length;
+  const relay = await hostileRelay(([type, first], say) => {
+    if (type === 'REQ' && relay.heard.length === 1) say(text('AUTH', 'a challenge')); // NIP-42: for all of the connection
+    if (type === 'REQ' && introductions() < 2) say(text('CLOSED', first, 'auth-required: who are you?'));
+    else if (type === 'REQ') for (const one of [text('EVENT', first, event), text('EOSE', first)]) say(one);
+    if (type === 'AUTH') say(text('OK', (first as { id: string }).id, introductions() > 1, 'error: not now'));
+  });
+  const { heard } = listen(relaysFor([relay.url]));
+  await has(heard, event.content);
+  expect([introductions(), relay.connections()]).toEqual([2, 1]);
+});
+
 test('a relay that ends a question a thousand times is asked again once', async () => {
   const waits = vi.spyOn(globalThis, 'setTimeout');
   onTestFinished(() => waits.mockRestore());

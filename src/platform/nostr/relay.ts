@@ -72,8 +72,8 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
   const asked = new Map<string, Asked>();
   const handed = new Map<string, Handed>();
   let challenge: string | undefined;
-  /** The event that introduces us, while the relay has not answered it. */
-  let introduction: string | undefined;
+  /** The event that introduces us, while the relay has not answered it, and what it answers. */
+  let introduction: { id: string; challenge: string } | undefined;
 
   let introductions = 0;
 
@@ -141,9 +141,10 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
   const hearStored = (one: Asked | undefined) => one && inbox.push(() => asked.has(one.id) && one.onStored?.());
 
   const hearOk = (id: string, isTaken: boolean, reason: string) => {
-    if (id === introduction) {
+    if (id === introduction?.id) {
+      if (!isTaken) challenge ??= introduction.challenge; // it holds as long as the connection (NIP-42)
       introduction = undefined;
-      return isTaken ? askAll() : undefined;
+      return isTaken ? askAll() : endWaiting();
     }
     const waiting = handed.get(id);
     // Who we are may be on its way: what was handed over before is handed over again.
@@ -155,10 +156,10 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
   const hearClosed = (one: Asked | undefined, reason: string) => {
     if (!one?.sent) return; // however often it says so: once is enough
     one.sent = null;
+    setTimeout(() => asked.has(one.id) && !one.sent && ask(one), ASK_AGAIN_MS).unref();
     if (isToldToIntroduce(reason) && introduce()) return;
     log.debug({ relay: url, reason }, 'a relay has ended what it was asked for');
     one.onEnd?.();
-    setTimeout(() => asked.has(one.id) && !one.sent && ask(one), ASK_AGAIN_MS).unref();
   };
 
   /** NIP-42; false when there is nothing to say, or it was said and did not help. */
@@ -171,14 +172,19 @@ export function openRelay({ url, log, key, lookup, isLasting = true, onOpen, pin
       ['challenge', challenge],
     ];
     const auth = signEvent({ kind: AUTH_KIND, created_at: Math.floor(Date.now() / 1000), tags, content: '' }, key);
+    introduction = { id: auth.id, challenge };
     challenge = undefined;
-    introduction = auth.id;
     return socket.send(['AUTH', auth]);
   };
 
   const askAll = () => {
     for (const one of asked.values()) if (!one.sent) ask(one);
     for (const { event } of handed.values()) socket.send(['EVENT', event]);
+  };
+
+  /** Nobody waits for an answer that does not come. */
+  const endWaiting = () => {
+    for (const one of asked.values()) if (!one.sent) one.onEnd?.();
   };
 
   const begin = (following: Following & { onEnd?(): void }): Asked => {
