@@ -1,5 +1,5 @@
 import type { LookupAddress } from 'node:dns';
-import { allowList, guardedLookup, refusalOf } from '../egress.ts';
+import { allowList, guardedLookup, lookupForStrangers, refusalOf } from '../egress.ts';
 import type { Log } from '../log.ts';
 import type { NostrEvent } from './event.ts';
 import { type Filter, openRelay, type Published, type Relay } from './relay.ts';
@@ -60,7 +60,7 @@ export function openRelays(options: RelaysOptions): Relays {
     log,
     key,
     allow = [],
-    lookup,
+    lookup = lookupForStrangers,
     catchUpEveryMs = CATCH_UP_EVERY_MS,
     publishWithinMs = PUBLISH_WITHIN_MS,
   } = options;
