@@ -281,6 +281,28 @@ test('a relay of ours that somebody names in another spelling is not called twic
   expect((await relays.publish(note(), named)).size).toBe(2);
 });
 
+test.each([
+  ['talks without end', '["NOTICE","x"]'],
+  ['babbles', 'x'],
+  ['has much to say at once', `["NOTICE","${'x'.repeat(200_000)}"]`],
+])('a relay of a stranger that %s is not listened to', async (_, what) => {
+  let isOver = false;
+  const relay = await hostileRelay((_message, say, socket) => {
+    socket.on('close', () => {
+      isOver = true;
+    });
+    const talk = () => {
+      for (let n = 0; n < 20 && !isOver; n += 1) say(what);
+      if (!isOver) setTimeout(talk, 5);
+    };
+    talk();
+  });
+  const relays = relaysFor([], { allow: [new URL(relay.url).host] });
+  const began = performance.now();
+  await relays.publish(note(), [relay.url]);
+  expect(performance.now() - began, 'milliseconds, of the eight thousand that an answer has time').toBeLessThan(4_000);
+});
+
 test('strangers are called by the dozen and not by the thousand', async () => {
   const calls = new Set<Socket>();
   const silent = createServer((socket) => void calls.add(socket)).listen(0, '127.0.0.1');

@@ -31,6 +31,8 @@ export interface SocketOptions {
 }
 
 const MAX_MESSAGE_BYTES = 512 * 1024; // relays take events of up to 256 KiB
+const MAX_ANSWER_BYTES = 16 * 1024; // on one errand: what became of an event, or who we are
+const MAX_ANSWERS = 50; // on one errand: whoever was asked for nothing has little to say
 const MAX_WAITING_BYTES = 4 * 1024 * 1024; // written, and not taken by the other side
 const HANDSHAKE_MS = 10_000;
 const PING_EVERY_MS = 20_000;
@@ -46,13 +48,14 @@ export function openSocket(options: SocketOptions): Socket {
 
   /** One connection, from the attempt to its end; resolves to how long it was open. */
   const connectOnce = async (): Promise<number> => {
-    const { url, lookup } = options;
+    const { url, lookup, isLasting } = options;
     const over = Promise.withResolvers<void>();
-    const socket = dial(url, lookup);
+    const socket = dial(url, lookup, isLasting ? MAX_MESSAGE_BYTES : MAX_ANSWER_BYTES);
     if (!socket) return 0;
     current = socket;
     let openedAt: number | undefined;
     let isAnswering = true;
+    let answers = 0;
     const ping = setInterval(() => {
       if (isPaused || openedAt === undefined) return; // nothing is read meanwhile, answers included
       if (!isAnswering) return socket.terminate();
@@ -69,6 +72,8 @@ export function openSocket(options: SocketOptions): Socket {
     });
     socket.on('message', (data, isBinary) => {
       isAnswering = true;
+      answers += 1;
+      if (!isLasting && answers > MAX_ANSWERS) return socket.terminate();
       const message = isBinary ? undefined : arrayOf(String(data));
       if (message) options.onMessage(message);
     });
@@ -118,10 +123,10 @@ export function openSocket(options: SocketOptions): Socket {
 }
 
 /** `undefined` for an address that the library does not even try, such as one with a fragment. */
-function dial(url: string, lookup: LookupFunction | undefined): WebSocket | undefined {
+function dial(url: string, lookup: LookupFunction | undefined, maxPayload: number): WebSocket | undefined {
   try {
     return new WebSocket(url, {
-      ...{ maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS },
+      ...{ maxPayload, perMessageDeflate: false, handshakeTimeout: HANDSHAKE_MS },
       ...{ followRedirects: false, minVersion: 'TLSv1.2' as const },
       ...(lookup ? { lookup } : {}),
     });
