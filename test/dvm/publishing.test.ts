@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type Database, openDatabase } from '../../src/platform/database/clients.ts';
 import { createMetrics } from '../../src/platform/metrics.ts';
 import { publisher } from '../../src/workflows/dvm/publish.ts';
@@ -39,4 +41,38 @@ test('of a job nothing is handed over before what was said before it is taken', 
   while ((await runOnce(signal)).more);
   const handed = relay.heard.flatMap(([type, event]) => (type === 'EVENT' ? [(event as { id: string }).id] : []));
   expect(handed).toEqual([one.id, one.id, other.id]);
+});
+
+test('what our relays refuse, and a relay that says nothing was named for, keeps nothing else waiting', async () => {
+  const { db } = database;
+  const silent = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  onTestFinished(() => void silent.close());
+  const at = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const sayOf = async (relays: string[]) => {
+    const [request, event] = [note(), note()];
+    const job = { id: request.id, accountId: '00000000-0000-7000-8000-000000000001', pubkey: request.pubkey };
+    await db.insert(jobs).values({ ...job, request, relays, lastWordAt: request.created_at });
+    await db.insert(words).values({ id: event.id, jobId: job.id, seq: 1, event, isLast: false });
+    return event.id;
+  };
+  const refused = await sayOf([`ws://${at}`]);
+  const relay = await hostileRelay(([type, event], say) => {
+    const { id } = event as { id: string };
+    if (type === 'EVENT') say(JSON.stringify(['OK', id, id !== refused, 'invalid: too large']));
+  });
+  const relays = relaysFor([relay.url], { allow: [at] });
+  const { runOnce, settle } = publisher({ db, metrics: createMetrics(), relays });
+  const signal = AbortSignal.timeout(60_000);
+  const began = performance.now();
+  await runOnce(signal);
+  const good = await sayOf([]);
+  await runOnce(signal);
+  expect(performance.now() - began, 'milliseconds, of the eight thousand that an answer has time').toBeLessThan(5_000);
+  const said = () =>
+    stage.root`select id, published_at is not null as published, attempts from workflows.nostr_events
+      where id in ${stage.root([refused, good])} order by id = ${good}`;
+  expect(await said()).toMatchObject([{ attempts: 0 }, { published: true }]);
+  await settle?.();
+  expect(await said()).toMatchObject([{ published: false, attempts: 1 }, { published: true }]);
 });

@@ -1,4 +1,5 @@
-import { and, asc, eq, isNull, lt, lte, sql } from 'drizzle-orm';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { and, asc, eq, isNull, lt, lte, notInArray, sql } from 'drizzle-orm';
 import type { Db } from '../../platform/database/clients.ts';
 import type { Worker } from '../../platform/delivery/worker.ts';
 import { failpoint } from '../../platform/failpoints.ts';
@@ -15,6 +16,8 @@ import { jobs, words } from './tables.ts';
 
 const EVERY_MS = 1_000;
 const AT_ONCE = 50;
+const MOST_IN_HAND = 200; // an answer has eight seconds, and after them all are handed over again
+const PATIENCE_MS = 1_000; // for those of a round
 const MAX_BACKOFF_S = 300;
 const GIVE_UP_AFTER = 200; // attempts, most of a day: nobody waits for it any more
 
@@ -29,21 +32,33 @@ interface PublisherDeps {
   relays: Relays;
 }
 
-export const publisher = (deps: PublisherDeps): Worker => ({
-  name: 'nostr-publisher',
-  everyMs: EVERY_MS,
-  runOnce: async () => {
-    const due: Due[] = await deps.db
-      .select({ word: words, relays: jobs.relays })
-      .from(words)
-      .leftJoin(jobs, eq(jobs.id, words.jobId))
-      .where(and(isNull(words.publishedAt), lte(words.nextAt, sql`now()`), lt(words.attempts, GIVE_UP_AFTER), isNext))
-      .orderBy(asc(words.nextAt), asc(words.seq))
-      .limit(AT_ONCE);
-    await Promise.all(due.map((one) => hand(deps, one)));
-    return { more: due.length > 0 };
-  },
-});
+export function publisher(deps: PublisherDeps): Worker {
+  /** Nobody else waits for those that our relays refuse while a relay that somebody has named says nothing. */
+  const inHand = new Map<string, Promise<void>>();
+  const take = (one: Due): Promise<void> => {
+    const { id } = one.word;
+    const done = hand(deps, one).finally(() => inHand.delete(id));
+    inHand.set(id, done);
+    return done;
+  };
+  return {
+    name: 'nostr-publisher',
+    everyMs: EVERY_MS,
+    runOnce: async () => {
+      const isDue = and(isNull(words.publishedAt), lte(words.nextAt, sql`now()`), lt(words.attempts, GIVE_UP_AFTER));
+      const due: Due[] = await deps.db
+        .select({ word: words, relays: jobs.relays })
+        .from(words)
+        .leftJoin(jobs, eq(jobs.id, words.jobId))
+        .where(and(isDue, isNext, notInArray(words.id, [...inHand.keys()])))
+        .orderBy(asc(words.nextAt), asc(words.seq))
+        .limit(Math.min(AT_ONCE, MOST_IN_HAND - inHand.size));
+      await Promise.race([Promise.all(due.map(take)), sleep(PATIENCE_MS, undefined, { ref: false })]);
+      return { more: due.length > 0 };
+    },
+    settle: async () => void (await Promise.allSettled(inHand.values())),
+  };
+}
 
 /** Nothing that was said of the job before is still to be published. */
 const isNext = sql`not exists (select from workflows.nostr_events w
