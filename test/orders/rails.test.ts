@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { findAnvil } from '../../sandbox/chain/anvil.ts';
+import { fromWire } from '../../src/platform/ids.ts';
 import { type Chain, describeOnChain, newWallet, payDollars } from '../harness/chain.ts';
 import { type Client, eventually, type Json, newCustomer } from '../harness/client.ts';
 import { faultsAtRest } from '../harness/whole-books.ts';
+import { agree, submit } from '../payments/request-stage.ts';
 import { grant } from '../workflows/stage.ts';
 import { expire, openRailStage, pricesOf, type RailStage } from './rail-stage.ts';
 import { newSession, type Order, SHOP, seen, standing, type Wallet } from './stage.ts';
@@ -305,6 +307,34 @@ describeOnChain('a wallet that changes its mind about the rail', () => {
     );
     const other = await wallet.pay(order, hash, null, undefined, 'omise');
     expect([other.status, other.body.detail]).toEqual([409, 'The payment request is underpaid.']);
+  });
+
+  test('when its payment on chain had ended, and is seen after all: it counts', async () => {
+    const session = newSession();
+    const { order, wallet, hash } = await taken(await stage.payer(), {}, { session_id: session });
+    const { client } = wallet.payer;
+    const sent = (await wallet.pay(order, hash, session, undefined, 'evm')).body;
+    const { payment_request_id: id } = await client.ok('GET', `/v1/purchases/${sent.purchase_id}`);
+    const requests = { ...stage, chain: stage.chain as Chain, merchant: stage.shop };
+    await agree(requests, wallet.payer, { id });
+    const ends = (inS: number) =>
+      stage.root.begin(async (tx) => {
+        await tx`alter table payments.payment_requests disable trigger payment_requests_frozen`;
+        await tx`update payments.payment_requests set expires_at = now() + make_interval(secs => ${inS})
+          where id = ${fromWire('paymentRequest', id)}`;
+        await tx`alter table payments.payment_requests enable trigger payment_requests_frozen`;
+      });
+    await ends(0);
+    await eventually(
+      () => client.ok('GET', `/v1/purchases/${sent.purchase_id}`),
+      ({ status }) => status === 'expired',
+    );
+    expect((await wallet.pay(order, hash, session, undefined, 'omise')).status).toBe(202);
+    await ends(60);
+    await submit(wallet.payer, { id }, await payDollars(wallet.payer.wallet, requests.chain, 2_000_000n));
+    await requests.chain.control.mine(3);
+    await stage.becomes(order, session, 'paid');
+    expect((await client.ok('GET', `/v1/purchases/${sent.purchase_id}`)).status).toBe('completed');
   });
 });
 

@@ -45,15 +45,19 @@ export async function followRequest(tx: Tx, { purchaseId, state: requestState }:
 }
 
 /**
- * It had ended, and what it was for is bought in another way: of a purpose one such payment is open at a time
- * (`arrivals/buy.ts`). So it stays over until it is completed after all.
+ * It had ended, and what it was for is bought in another way: of an order, or a purpose (`arrivals/buy.ts`), one such payment
+ * is open at a time. So it stays over until it is completed after all.
  */
-async function standOf(tx: Tx, { id, state, forType, forId }: Purchase, wanted: PurchaseState): Promise<PurchaseState> {
-  if (wanted !== 'pending' || state === 'pending' || forType === null || forId === null) return wanted;
-  const isOther = and(
-    ...[eq(purchases.forType, forType), eq(purchases.forId, forId), ne(purchases.id, id)],
-    ...[eq(purchases.state, 'pending'), ne(purchases.method, 'lightning')],
-  );
-  if ((await tx.$count(purchases, isOther)) === 0) return wanted;
+async function standOf(tx: Tx, purchase: Purchase, wanted: PurchaseState): Promise<PurchaseState> {
+  const { id, accountId, state, orderId, forType, forId } = purchase;
+  if (wanted !== 'pending' || state === 'pending') return wanted;
+  const isForOrder =
+    orderId === null ? undefined : and(eq(purchases.orderId, orderId), eq(purchases.accountId, accountId));
+  const isForThing =
+    forType === null || forId === null ? undefined : and(eq(purchases.forType, forType), eq(purchases.forId, forId));
+  const isForSame = isForOrder ?? isForThing;
+  if (!isForSame) return wanted;
+  const isOpen = and(eq(purchases.state, 'pending'), ne(purchases.method, 'lightning'));
+  if ((await tx.$count(purchases, and(isForSame, isOpen, ne(purchases.id, id)))) === 0) return wanted;
   return state === 'cancelled' ? 'cancelled' : 'expired';
 }
