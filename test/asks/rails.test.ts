@@ -89,6 +89,15 @@ describe('an ask that is paid by Omise', () => {
     expect([opened.status, opened.body.due]).toEqual([202, 20]);
   });
 
+  test('a rest so small that the provider takes no payment of it: refused, and nothing is set aside', async () => {
+    const { party, ask } = await asked({}, 29);
+    const refused = await pay(party.who, ask, { rail: 'omise' });
+    expect(refused.body, refused.text).toMatchObject({ status: 422, code: 'method_unavailable' });
+    expect(refused.body.errors).toMatchObject([{ pointer: '/rail' }]);
+    expect(await party.who.ok('GET', '/v1/credits/balance')).toMatchObject({ available: 29, held: 0 });
+    expect((await pay(party.who, ask, { rail: 'omise', use_credits: false })).status).toBe(202);
+  });
+
   test('six at once open one purchase', async () => {
     const { party, ask } = await asked({}, 10);
     const replies = await Promise.all(Array.from({ length: 6 }, () => pay(party.who, ask, { rail: 'omise' })));

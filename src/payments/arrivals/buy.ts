@@ -30,7 +30,7 @@ interface Wanted {
   returnUri: string | null;
 }
 
-export type BuyDeps = Pick<StartDeps, 'maxPending' | 'livemode' | 'publicUrl'> & {
+export type BuyDeps = Pick<StartDeps, 'maxPending' | 'livemode' | 'publicUrl' | 'capabilities'> & {
   evm: EvmRail;
   lightning: LightningRail | null;
   currency: string;
@@ -60,6 +60,12 @@ export async function buyFor(tx: Tx, deps: BuyDeps, wanted: Wanted): Promise<Pur
     throw new Problem('conflict', 'Another payment of it is under way. Pay or cancel that purchase first.', {
       extra: { purchase_id: toWire('purchase', other.id) },
     });
+  // What is missing may be less than the provider takes; its checkout would show no way to pay it.
+  if (
+    price.rail === 'omise' &&
+    deps.capabilities.methodsFor({ price: price.amount, currency: price.currency }).length === 0
+  )
+    throw invalidField('/rail', `takes no payment of ${price.amount} ${price.currency}`, 'method_unavailable');
   const purchase = await insertPurchase(tx, deps, {
     ...{ accountId, packageId: null, packageName: name, credits, returnUri, forType: purpose.type, forId: purpose.id },
     // What is asked for elsewhere stands in the request or the invoice; in money it has no price then (ISO 4217: XXX).
