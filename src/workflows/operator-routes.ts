@@ -9,7 +9,7 @@ import { Problem } from '../platform/http/problem.ts';
 import type { App } from '../platform/http/server.ts';
 import { amountIn, answers, idOut, idParam, line } from '../platform/http/wire.ts';
 import { toWire } from '../platform/ids.ts';
-import { PolicyIn, standardPolicy } from './asks/policy.ts';
+import { checkRails, PolicyIn, standardPolicy } from './asks/policy.ts';
 import { compileSchema } from './definitions.ts';
 import type { WorkflowsDeps } from './routes.ts';
 import { RunOut, renderRun } from './runs.ts';
@@ -140,11 +140,12 @@ function termsOf(body: z.infer<typeof Change>): Partial<ServiceTerms> {
 
 /** Services and runs, as the operator sees them. */
 export function workflowsOperatorRoutes(app: App, deps: WorkflowsDeps & { egress: Egress }): void {
-  const { db, vault, cursors, egress } = deps;
+  const { db, vault, cursors, egress, asks } = deps;
   const tags = ['operator'];
   const check = (terms: Partial<ServiceTerms>) => {
     if (terms.inputSchema) compileSchema(terms.inputSchema);
     if (terms.endpoint !== undefined) egress.check(terms.endpoint, '/executor/endpoint');
+    if (terms.payment) checkRails(terms.payment, asks);
   };
 
   app.post(

@@ -1,13 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Json } from '../harness/client.ts';
+import { startStillChain } from '../harness/still-chain.ts';
 import { workflowOf } from '../workflows/stage.ts';
 import { type AskStage, askOf, openAskStage, pay } from './stage.ts';
 
 let stage: AskStage;
+let chain: Awaited<ReturnType<typeof startStillChain>>;
 beforeAll(async () => {
-  stage = await openAskStage({ env: { WORKERS: 'off' } });
+  chain = await startStillChain();
+  stage = await openAskStage({ env: { WORKERS: 'off', EVM_CHAINS: chain.setting } });
 });
-afterAll(() => stage.close());
+afterAll(async () => {
+  await stage.close();
+  chain.stop();
+});
 
 const patch = (service: Json, body: Json) => stage.operator.call('PATCH', `/v1/admin/services/${service.id}`, { body });
 
@@ -25,7 +31,7 @@ test('a service of which nothing is said is paid upfront, at one price, with cre
 });
 
 describe('refused, with a pointer', () => {
-  const evm = { rail: 'evm', asset: 'eip155:1/slip44:60', price_per_credit: '5' };
+  const evm = { rail: 'evm', asset: 'eip155:31337/slip44:60', price_per_credit: '5' };
   test.each([
     ['a mode that is none', { mode: 'later' }, '/payment/mode'],
     ['parts that do not make up the price', { milestones: [10, 10] }, '/payment/milestones'],
@@ -55,6 +61,17 @@ describe('refused, with a pointer', () => {
     expect(refused.body.errors[0].pointer).toMatch(new RegExp(`^${pointer}`));
     const service = await stage.offer('/echo', { credit_cost: 30 });
     expect((await patch(service, { payment })).status).toBe(422);
+  });
+
+  test.each([
+    ['another currency than ours', { rail: 'omise', currency: 'USD', price_per_credit: 5 }, 'currency', undefined],
+    ['an asset that is not taken', { ...evm, asset: 'eip155:1/slip44:60' }, 'asset', 'asset_unsupported'],
+  ])('%s', async (_, rail, field, code = 'validation_failed') => {
+    const service = await stage.offer('/echo', { credit_cost: 30 });
+    const refused = await patch(service, { payment: { rails: [{ rail: 'credits' }, rail] } });
+    expect([refused.status, refused.body.code, refused.body.errors[0].pointer]).toEqual([
+      ...[422, code, `/payment/rails/1/${field}`],
+    ]);
   });
 
   test('a price in Lightning that nobody could ever pay', async () => {

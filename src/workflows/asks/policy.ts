@@ -157,6 +157,22 @@ export function checkPolicy(policy: PaymentPolicy, creditCost: bigint): void {
   if (twice >= 0) throw invalidField(`/payment/rails/${twice}`, 'is named twice');
 }
 
+/** What this installation can be paid by. */
+interface Installation {
+  currency: string;
+  evm: { assets: readonly { id: string }[] };
+}
+
+/** A 422 for a way that nobody could ever pay by: it would be offered with each ask, and refused. */
+export function checkRails({ rails }: PaymentPolicy, { currency, evm }: Installation): void {
+  for (const [at, one] of rails.entries()) {
+    if (one.rail === 'omise' && one.currency !== currency)
+      throw invalidField(`/payment/rails/${at}/currency`, `must be ${currency}, the currency of this installation`);
+    if (one.rail === 'evm' && !evm.assets.some(({ id }) => id === one.asset))
+      throw invalidField(`/payment/rails/${at}/asset`, 'is not taken here', 'asset_unsupported');
+  }
+}
+
 /** How a run is paid: as was wished, as far as the policy and what the account has left unpaid allow it. */
 export function chooseMode(
   { mode, default: byDefault }: PaymentPolicy,
