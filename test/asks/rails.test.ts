@@ -177,17 +177,20 @@ describeOnChain('an ask that is paid on chain', () => {
   });
   afterAll(() => stage.close());
 
-  // REQ V10
-  test('exactly the missing credits are bought, by a DID of the account, and pay it', async () => {
-    const { operator, chain } = stage;
-    const payer = await newPayer(stage);
-    const asset = dollarsOf(chain);
-    const service = await operator.ok('POST', '/v1/admin/services', {
+  const sellFor = (...assets: string[]): Promise<Json> =>
+    stage.operator.ok('POST', '/v1/admin/services', {
       body: {
         ...{ name: 'On chain', credit_cost: 30, executor: { endpoint: 'https://executor.example.com/' } },
-        payment: { rails: [{ rail: 'evm', asset, price_per_credit: '1000' }] },
+        payment: { rails: assets.map((asset) => ({ rail: 'evm', asset, price_per_credit: '1000' })) },
       },
     });
+
+  // REQ V10
+  test('exactly the missing credits are bought, by a DID of the account, and pay it', async () => {
+    const { chain } = stage;
+    const payer = await newPayer(stage);
+    const asset = dollarsOf(chain);
+    const service = await sellFor(asset);
     const workflow = await workflowOf(payer.client, service);
     const refused = await payer.client.post(`/v1/workflows/${workflow.id}/runs`, upfront);
     const [way] = refused.body.pay_with;
@@ -247,15 +250,10 @@ describeOnChain('an ask that is paid on chain', () => {
   });
 
   test('in another asset, or by another DID, than a payment that is under way: that one is named', async () => {
-    const { operator, chain } = stage;
+    const { chain } = stage;
     const payer = await newPayer(stage);
     const [dollars, coin] = [dollarsOf(chain), etherOf(chain)];
-    const service = await operator.ok('POST', '/v1/admin/services', {
-      body: {
-        ...{ name: 'Two assets', credit_cost: 30, executor: { endpoint: 'https://executor.example.com/' } },
-        payment: { rails: [dollars, coin].map((asset) => ({ rail: 'evm', asset, price_per_credit: '1000' })) },
-      },
-    });
+    const service = await sellFor(dollars, coin);
     const workflow = await workflowOf(payer.client, service);
     const ask = askOf(await payer.client.post(`/v1/workflows/${workflow.id}/runs`, upfront));
     const opened = await pay(payer.client, ask, { rail: 'evm', asset: dollars });
@@ -267,15 +265,10 @@ describeOnChain('an ask that is paid on chain', () => {
   });
 
   test("a payer that is not the account's is refused where it stands", async () => {
-    const { operator, chain } = stage;
+    const { chain } = stage;
     const [payer, stranger] = [await newPayer(stage), await newPayer(stage)];
     const asset = dollarsOf(chain);
-    const service = await operator.ok('POST', '/v1/admin/services', {
-      body: {
-        ...{ name: 'On chain', credit_cost: 30, executor: { endpoint: 'https://executor.example.com/' } },
-        payment: { rails: [{ rail: 'evm', asset, price_per_credit: '1000' }] },
-      },
-    });
+    const service = await sellFor(asset);
     const workflow = await workflowOf(payer.client, service);
     const ask = askOf(await payer.client.post(`/v1/workflows/${workflow.id}/runs`, upfront));
     const refused = await pay(payer.client, ask, { rail: 'evm', asset, payer: stranger.did });

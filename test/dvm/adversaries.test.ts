@@ -300,18 +300,30 @@ describe('as one replica sees it', () => {
   });
   afterAll(() => close());
 
+  /** A job that is nobody's but the test's. */
+  const writeDown = async (request: ReturnType<Customer['sign']>) => {
+    const { id, pubkey } = request;
+    const accountId = await deps.db.transaction((tx) => accountOfKey(tx, pubkey));
+    const [job] = await deps.db
+      .insert(jobs)
+      .values({
+        id,
+        accountId,
+        pubkey,
+        request,
+        relays: [],
+        lastWordAt: seconds(),
+        nextAt: sql`now() + interval '1 hour'`,
+      })
+      .returning();
+    if (!job) throw new Error('no job');
+    return job;
+  };
+
   test('its author was told that there is no run, by another one: the run that it started comes to nothing', async ({
     customer,
   }) => {
-    const { id, pubkey, ...rest } = customer.sign(kinds.plain, [['p', stage.us]]);
-    const accountId = await deps.db.transaction((tx) => accountOfKey(tx, pubkey));
-    const row = { id, accountId, pubkey, request: { id, pubkey, ...rest }, relays: [], lastWordAt: seconds() };
-    const nextAt = sql`now() + interval '1 hour'`; // it is nobody's but this test's
-    const [job] = await deps.db
-      .insert(jobs)
-      .values({ ...row, nextAt })
-      .returning();
-    if (!job) throw new Error('no job');
+    const job = await writeDown(customer.sign(kinds.plain, [['p', stage.us]]));
     await begin(deps, { ...job, isWithdrawn: true });
     await begin(deps, job); // as it was read before that
     expect(await runsOf(customer)).toEqual([{ state: 'cancelled', paid: 0, returned: 0 }]);
@@ -322,25 +334,15 @@ describe('as one replica sees it', () => {
   }) => {
     const { service, kind } = await stage.sell();
     await withCredits(customer, 100n);
-    const { id, pubkey, ...rest } = customer.sign(kind, [
-      ['p', stage.us],
-      ['bid', '30000'],
-    ]);
-    const accountId = await deps.db.transaction((tx) => accountOfKey(tx, pubkey));
-    const row = { id, accountId, pubkey, request: { id, pubkey, ...rest }, relays: [], lastWordAt: seconds() };
-    const nextAt = sql`now() + interval '1 hour'`; // it is nobody's but this test's
-    const [job] = await deps.db
-      .insert(jobs)
-      .values({ ...row, nextAt })
-      .returning();
-    if (!job) throw new Error('no job');
+    const bid = ['bid', '30000'];
+    const job = await writeDown(customer.sign(kind, [['p', stage.us], bid]));
     let isChanged = false;
     const find = async (workflowId: string) => {
       if (!isChanged) {
         isChanged = true;
         await stage.operator.ok('PATCH', `/v1/admin/services/${service.id}`, { body: { credit_cost: 60 } });
         const [now] = await deps.db.select().from(services).where(eq(services.nostrKind, kind));
-        if (now) await deps.db.transaction((tx) => workflowFor(tx, accountId, now)); // by another job of the key
+        if (now) await deps.db.transaction((tx) => workflowFor(tx, job.accountId, now)); // by another job of the key
       }
       return deps.definitions.find(workflowId);
     };
